@@ -1,0 +1,200 @@
+"""Every error that a user can meet.
+
+The message says what happened and what it means, `hint` what to do next. `code` is stable: programs
+and peers go by it (it travels on the wire), and `status` is what HTTP answers with.
+
+    OpenGatewayError
+     +-- SetupError             before the node runs: exit code 1, one sentence
+     |    +-- ConfigInvalid, UnknownRegion, HomeBusy, NotRunning, PortTaken, DiskFull, IdentityUnreadable
+     +-- RequestError           one request fails, the node goes on
+     |    +-- BadRequest, Unauthorized, UnknownModel, ContextTooLong, NotEnoughCredit
+     |    +-- AllBusy, DeadlinePassed, EngineUnavailable, EngineFailed, WorkerLost, Cancelled
+     +-- PeerError              one peer fails or misbehaves, the node goes on
+          +-- PeerUnknown, PeerUnreachable
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class OpenGatewayError(Exception):
+    """Something went wrong that has a name."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str = "", *, hint: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+        self.hint = hint
+        self.retry_after = retry_after
+        """Seconds after which trying again makes sense; None where it does not."""
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])
+
+
+class SetupError(OpenGatewayError):
+    """The node cannot start."""
+
+    code = "setup_error"
+
+
+class ConfigInvalid(SetupError):
+    """The configuration cannot be used."""
+
+    code = "config_invalid"
+
+
+class UnknownRegion(ConfigInvalid):
+    """No such region."""
+
+    code = "unknown_region"
+
+
+class HomeBusy(SetupError):
+    """Another node is running from this home folder."""
+
+    code = "home_busy"
+
+
+class NotRunning(SetupError):
+    """No node is running here."""
+
+    code = "not_running"
+
+
+class PortTaken(SetupError):
+    """The port is in use by another program."""
+
+    code = "port_taken"
+
+
+class DiskFull(SetupError):
+    """The disk is full, so nothing can be kept."""
+
+    code = "disk_full"
+    status = 507
+
+
+class IdentityUnreadable(SetupError):
+    """This node's key cannot be read."""
+
+    code = "identity_unreadable"
+
+
+class RequestError(OpenGatewayError):
+    """This request failed; the next one may not."""
+
+    code = "request_failed"
+
+
+class BadRequest(RequestError):
+    """The request is not one that can be answered."""
+
+    code = "invalid_request"
+    status = 400
+
+
+class Unauthorized(RequestError):
+    """The request carries no valid key."""
+
+    code = "unauthorized"
+    status = 401
+
+
+class NotEnoughCredit(RequestError):
+    """The node that was asked wants credit first."""
+
+    code = "insufficient_credit"
+    status = 402
+
+
+class UnknownModel(RequestError):
+    """Nobody that can be reached serves this model."""
+
+    code = "model_not_found"
+    status = 404
+
+
+class ContextTooLong(RequestError):
+    """The prompt and the answer do not fit into the model's context."""
+
+    code = "context_length_exceeded"
+    status = 400
+
+
+class Cancelled(RequestError):
+    """The caller went away."""
+
+    code = "cancelled"
+    status = 499
+
+
+class EngineFailed(RequestError):
+    """The engine broke while it was answering."""
+
+    code = "engine_failed"
+    status = 502
+
+
+class WorkerLost(RequestError):
+    """The node that was answering is gone."""
+
+    code = "worker_lost"
+    status = 502
+
+
+class AllBusy(RequestError):
+    """Everyone who serves this model is busy."""
+
+    code = "all_busy"
+    status = 503
+
+
+class EngineUnavailable(RequestError):
+    """The engine is not running."""
+
+    code = "engine_unavailable"
+    status = 503
+
+
+class DeadlinePassed(RequestError):
+    """The request was not answered in time."""
+
+    code = "deadline_passed"
+    status = 504
+
+
+class PeerError(OpenGatewayError):
+    """Something is wrong with one peer."""
+
+    code = "peer_error"
+    status = 502
+
+
+class PeerUnknown(PeerError):
+    """No such peer."""
+
+    code = "peer_unknown"
+    status = 404
+
+
+class PeerUnreachable(PeerError):
+    """The peer does not answer."""
+
+    code = "peer_unreachable"
+
+
+def _leaves(kind: type[OpenGatewayError]) -> dict[str, type[OpenGatewayError]]:
+    found = {kind.code: kind}
+    for child in kind.__subclasses__():
+        found |= _leaves(child)
+    return found
+
+
+def from_code(code: str, message: str, *, hint: str = "", retry_after: float | None = None) -> OpenGatewayError:
+    """The error that a peer meant. An unknown code is still an error, with the peer's words."""
+    kind = _leaves(OpenGatewayError).get(code, RequestError)
+    return kind(message, hint=hint, retry_after=retry_after)

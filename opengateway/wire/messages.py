@@ -1,0 +1,163 @@
+"""Everything that two nodes say to each other once their session is sealed.
+
+On the wire a message is the canonical CBOR array `[number, *fields]` in the order written here.
+`stream` numbers are chosen by whoever asks: unique within the session, and rising.
+PROTOCOL.md says the same in prose, with limits and vectors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Are you there? Sent over the data path, so that a link dead in one direction is noticed."""
+
+    number: ClassVar[int] = 1
+    t_us: int
+    """The sender's monotonic clock, opaque to the receiver."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    number: ClassVar[int] = 2
+    t_us: int
+    """As in the Ping."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordChanged:
+    """My node record is now this one (a signed envelope, see discovery/record.py)."""
+
+    number: ClassVar[int] = 3
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """I am leaving; do not look for me. `reason` is for people."""
+
+    number: ClassVar[int] = 4
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Please answer this."""
+
+    number: ClassVar[int] = 10
+    stream: int
+    kind: str
+    """chat, completion or embedding."""
+    model: str
+    body: bytes
+    """The OpenAI request body as JSON, without `model` and `stream`."""
+    streaming: bool
+    """Somebody is watching: send tokens as they come, not one chunk at the end."""
+    deadline_ms: int
+    """From now; relative, because clocks differ."""
+    opening: bytes
+    """The requester's signed ledger entry OPEN (hold for the price); empty if it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """I shall answer: `position` 0 is now, otherwise the place in my queue, `eta_ms` until the start."""
+
+    number: ClassVar[int] = 11
+    stream: int
+    position: int
+    eta_ms: int
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """I shall not answer. `refusal` is a signed envelope: who refuses must be able to stand by it."""
+
+    number: ClassVar[int] = 12
+    stream: int
+    refusal: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """Pieces of the answer, in order. Text is text; bytes are a JSON object (a whole OpenAI delta)."""
+
+    number: ClassVar[int] = 13
+    stream: int
+    first: int
+    """Index of items[0] in the answer: a gap or a repeat is a protocol error, never glossed over."""
+    items: list[str | bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The answer is complete."""
+
+    number: ClassVar[int] = 14
+    stream: int
+    reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    prompt_us: int
+    generate_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The answer breaks off here. `code` as in opengateway/errors.py."""
+
+    number: ClassVar[int] = 15
+    stream: int
+    code: str
+    message: str
+    hint: str
+    retry_after_ms: int
+    """-1: trying again makes no sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """I am no longer interested. Nothing more may follow on this stream from either side."""
+
+    number: ClassVar[int] = 16
+    stream: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """You may send `chunks` more: back-pressure. A stream starts with STREAM_WINDOW of them."""
+
+    number: ClassVar[int] = 17
+    stream: int
+    chunks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """The requester's signed ledger entry SETTLE for this stream."""
+
+    number: ClassVar[int] = 20
+    stream: int
+    entry: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Earned:
+    """The worker's signed ledger entry EARN, linked to that SETTLE."""
+
+    number: ClassVar[int] = 21
+    stream: int
+    entry: bytes
+
+
+Message: TypeAlias = (
+    Ping | Pong | RecordChanged | Bye | Ask | Accepted | Refused | Chunks | Ended | Failed | Cancel | Grant | Settle | Earned
+)
+
+STREAM_WINDOW = 256
+"""Chunks that a worker may send ahead of the requester's reading. With 64 streams to one peer and 20
+bytes a chunk that is 330 kB in flight: bounded, and 2 s of the fastest engine measured."""
