@@ -36,6 +36,11 @@ class Identity:
     def __repr__(self) -> str:
         return f"<Identity {short(self.node_id)}>"
 
+    @property
+    def seed(self) -> bytes:
+        """For the key file and the key backup only."""
+        return self._seed
+
     @classmethod
     def generate(cls) -> Identity:
         return cls(os.urandom(SEED_BYTES))
@@ -51,7 +56,7 @@ class Identity:
         draft = path.with_name(f"{path.name}.{os.getpid()}.new")
         try:
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(base64.b32encode(fresh._seed) + b"\n")
+                file.write(base64.b32encode(fresh.seed) + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
             os.link(draft, path)  # fails if somebody was faster: their key wins, none is lost
@@ -79,7 +84,7 @@ class Identity:
         if len(seed) != SEED_BYTES:
             raise IdentityUnreadable(
                 f"{path} does not hold a node key",
-                hint="restore it from your backup; or move it away to begin as a new node, without its credit",
+                hint="restore it from your backup, or move it away and begin as a new node without its credit",
             )
         return cls(seed)
 

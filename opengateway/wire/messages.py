@@ -153,9 +153,21 @@ class Earned:
     stream: int
     entry: bytes
 
-
 Message: TypeAlias = (
-    Ping | Pong | RecordChanged | Bye | Ask | Accepted | Refused | Chunks | Ended | Failed | Cancel | Grant | Settle | Earned
+    Ping
+    | Pong
+    | RecordChanged
+    | Bye
+    | Ask
+    | Accepted
+    | Refused
+    | Chunks
+    | Ended
+    | Failed
+    | Cancel
+    | Grant
+    | Settle
+    | Earned
 )
 
 STREAM_WINDOW = 256
