@@ -194,7 +194,9 @@ def _leaves(kind: type[OpenGatewayError]) -> dict[str, type[OpenGatewayError]]:
     return found
 
 
-def from_code(code: str, message: str, *, hint: str = "", retry_after: float | None = None) -> OpenGatewayError:
+def from_code(
+    code: str, message: str, *, hint: str = "", retry_after: float | None = None
+) -> OpenGatewayError:
     """The error that a peer meant. An unknown code is still an error, with the peer's words."""
     kind = _leaves(OpenGatewayError).get(code, RequestError)
     return kind(message, hint=hint, retry_after=retry_after)

@@ -48,7 +48,7 @@ class Envelope:
     body: list[Any]
 
 
-def sign_envelope(  # noqa: D417
+def sign_envelope(
     identity: Identity, net: NetworkId, kind: int, body: list[Any], *, t_ms: int, recipient: bytes = EVERYONE
 ) -> bytes:
     """The bytes to send."""

@@ -153,6 +153,7 @@ class Earned:
     stream: int
     entry: bytes
 
+
 Message: TypeAlias = (
     Ping
     | Pong
