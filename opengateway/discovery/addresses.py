@@ -1,0 +1,92 @@
+"""Endpoints: the text `tcp://192.168.1.5:11436` or `tcp://[2001:db8::5]:11436`, and where ours are.
+
+Addresses only, never names. libzmq resolves a name on its I/O thread, so one hostile record with a
+name whose server never answers would hold up every session of the node; and a name could be pointed
+at something inside our own network after the record was checked.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TypeAlias
+
+import psutil
+
+from opengateway.identity import base32, from_base32
+
+Address: TypeAlias = IPv4Address | IPv6Address
+
+ENDPOINT_LENGTH = 80
+"""Characters: `tcp://[` + 39 of IPv6 + `%` + 15 of an interface name + `]:65535` is 70."""
+
+
+def parse_endpoint(text: str, *, scoped: bool = False) -> tuple[Address, int]:
+    """The address and port. Raises `ValueError` for anything that is not an endpoint somebody can be
+    dialled at, and for every spelling but the canonical one. `scoped` allows `fe80::1%eth0`: such an
+    address means something on this machine only, so records may not hold one."""
+    scheme, _, rest = text[:ENDPOINT_LENGTH].partition("://")
+    host, _, port_text = rest.rpartition(":")
+    port = int(port_text) if port_text.isascii() and port_text.isdigit() else 0
+    if scheme != "tcp" or not 1 <= port <= 65535:
+        raise ValueError(f"not an endpoint: {text[:ENDPOINT_LENGTH]!r}")
+    address = ip_address(host[1:-1] if host.startswith("[") else host)
+    if text != endpoint(address, port):
+        raise ValueError(f"another spelling of {endpoint(address, port)}")
+    if address.is_unspecified or address.is_multicast or str(address) == "255.255.255.255":
+        raise ValueError(f"nobody can be dialled at {address}")
+    needs_scope = isinstance(address, IPv6Address) and address.is_link_local
+    has_scope = isinstance(address, IPv6Address) and address.scope_id is not None
+    if (has_scope and not scoped) or has_scope != needs_scope:
+        raise ValueError(f"{address}: link-local addresses, and only they, are used with their interface")
+    return address, port
+
+
+def endpoint(address: Address, port: int) -> str:
+    return f"tcp://[{address}]:{port}" if address.version == 6 else f"tcp://{address}:{port}"
+
+
+def parse_relay(text: str) -> tuple[bytes, str]:
+    """`<node id in base32>@<endpoint>`: whom to ask, and where. Raises `ValueError`."""
+    name, _, where = text.partition("@")
+    parse_endpoint(where)
+    return from_base32(name), where
+
+
+def relay(node_id: bytes, where: str) -> str:
+    return f"{base32(node_id)}@{where}"
+
+
+def rank(address: Address) -> int:
+    """What to try first: IPv4 before IPv6 (fewer networks break it), routable before link-local,
+    loopback last (it reaches only this machine)."""
+    if address.is_loopback:
+        return 8
+    return (4 if address.is_link_local else 0) + (2 if address.version == 6 else 0)
+
+
+def by_rank(addresses: Iterable[Address]) -> list[Address]:
+    return sorted(set(addresses), key=lambda address: (rank(address), str(address)))
+
+
+def interfaces() -> dict[str, tuple[Address, ...]]:
+    """Addresses of every interface that is up, best first. 0.3 ms with 4 interfaces."""
+    up = {name for name, state in psutil.net_if_stats().items() if state.isup}
+    found: dict[str, tuple[Address, ...]] = {}
+    for name, addresses in psutil.net_if_addrs().items():
+        if name in up:
+            mine = [ip_address(a.address) for a in addresses if a.family in (socket.AF_INET, socket.AF_INET6)]
+            if mine:
+                found[name] = tuple(by_rank(mine))
+    return found
+
+
+def local_endpoints(port: int) -> tuple[str, ...]:
+    """Where this machine can be dialled, best first; loopback only if there is nothing else.
+    Link-local IPv6 is left out: to use it, the other side would have to name its own interface."""
+    found = [
+        a for addresses in interfaces().values() for a in addresses if a.version == 4 or not a.is_link_local
+    ]
+    outside = [address for address in found if not address.is_loopback]
+    return tuple(endpoint(address, port) for address in by_rank(outside or found))
