@@ -75,7 +75,9 @@ def test_every_part_of_the_library_has_a_rung() -> None:
 def test_no_file_is_longer_than_300_lines() -> None:
     sizes = {path: len(path.read_text().splitlines()) for path in sources("opengateway", "actors", "tools")}
     long = [
-        f"{path.relative_to(ROOT)} has {lines} lines" for path, lines in sizes.items() if lines > LONGEST_FILE
+        f"{path.relative_to(ROOT)} has {lines} lines"
+        for path, lines in sizes.items()
+        if lines > LONGEST_FILE and str(path.relative_to(ROOT)) not in ONE_PAGE
     ]
     assert not long, f"split these (at most {LONGEST_FILE} lines): " + ", ".join(long)
 
