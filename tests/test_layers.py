@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LADDER = (
     ("errors", "units"),
-    ("identity", "models", "regions"),
-    ("home", "wire", "config"),
+    ("identity", "home", "models", "regions"),
+    ("wire", "config"),
     ("ledger", "discovery", "routing", "engines", "transport"),
     ("app",),
 )
