@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LADDER = (
     ("errors", "units"),
     ("identity", "home", "models", "regions"),
-    ("wire", "config"),
+    ("wire", "schema"),
+    ("config",),
     ("ledger", "discovery", "routing", "engines", "transport"),
     ("app",),
 )
