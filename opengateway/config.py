@@ -25,6 +25,7 @@ from opengateway.schema import (
     flatten,
     kind_of,
     lower_first,
+    nest,
     problem,
     setting,
     typed,
@@ -128,8 +129,7 @@ SECTIONS: Final = tuple(dict.fromkeys(name.partition(".")[0] for name in KEYS if
 def load(home: Home) -> Config:
     """The configuration of `home`; defaults where config.json says nothing, or is not there.
 
-    Raises `ConfigInvalid` with every mistake, `UnknownRegion` if the region is the only one, and
-    `SetupError` if the file cannot be read.
+    Raises `ConfigInvalid` (every mistake), `UnknownRegion` (the only one), `SetupError` (unreadable).
     """
     return parse(read(home.config), home.config)
 
@@ -157,7 +157,7 @@ def read(path: Path) -> dict[str, Any]:
             hint="use double quotes and no comma after the last value; then `opengateway config check`",
         ) from error
     except RecursionError as error:
-        raise ConfigInvalid(f"{path} is nested too deeply to be a configuration") from error
+        raise ConfigInvalid(f"{path} is nested too deeply") from error
     if not isinstance(written, dict):
         raise ConfigInvalid(
             f"{path} must hold one JSON object, not {kind_of(written)}",
@@ -177,7 +177,7 @@ def parse(written: dict[str, Any], path: Path | None = None) -> Config:
 
 def override(config: Config, changes: dict[str, Value]) -> Config:
     """`config` with dotted keys replaced, checked as if they stood in the file."""
-    return parse(_nest(flat(config) | changes))
+    return parse(nest(flat(config) | changes))
 
 
 def flat(config: Config) -> dict[str, Value]:
@@ -283,14 +283,6 @@ def _build(kind: type[T], values: dict[str, Value], prefix: str = "") -> T:
         elif prefix + item.name in values:
             given[item.name] = values[prefix + item.name]
     return kind(**given)
-
-
-def _nest(values: dict[str, Value]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for name, value in values.items():
-        section, dot, last = name.rpartition(".")
-        (nested.setdefault(section, {}) if dot else nested)[last] = value
-    return nested
 
 
 def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -86,6 +86,15 @@ def flatten(kind: type[Any], prefix: str = "") -> dict[str, Key]:
     return found
 
 
+def nest(values: dict[str, Value]) -> dict[str, Any]:
+    """Dotted keys as config.json nests them."""
+    nested: dict[str, Any] = {}
+    for name, value in values.items():
+        section, dot, last = name.rpartition(".")
+        (nested.setdefault(section, {}) if dot else nested)[last] = value
+    return nested
+
+
 def problem(key: Key, value: Any) -> str:
     """What is wrong with `value`; "" if nothing is."""
     wrong = f'"{key.name}" must be {key.wants}, not {"that" if key.secret else kind_of(value)}'

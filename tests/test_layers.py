@@ -20,9 +20,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 LADDER = (
-    ("errors", "units"),
-    ("identity", "home", "models", "regions"),
-    ("wire", "schema"),
+    ("errors", "units", "closest"),
+    ("identity", "home", "regions"),
+    ("wire", "schema", "models"),
     ("config",),
     ("ledger", "discovery", "routing", "engines", "transport"),
     ("app",),
