@@ -1,0 +1,284 @@
+"""Whom we know: where each peer was last seen, whom to dial next, and who said goodbye.
+
+Pure bookkeeping on a clock that the caller brings (milliseconds since 1970): no sockets, no threads,
+no time of its own; one thread at a time. `peer_cache` keeps it across restarts.
+
+Each rule answers a way in which real networks of this kind failed:
+
+- addresses are merged, never replaced: a node that saw itself alone for a minute must not forget the world;
+- whoever once answered is redialled for ever, with back-off, also a peer that had dialled us;
+- a goodbye is believed from the peer itself only, and then hearsay older than the goodbye does not
+  bring it back. A goodbye heard on the LAN is unsigned: a rumour, to be checked by a ping;
+- strangers can fill the table only up to the limit, and never push out anyone who has answered.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from opengateway.discovery.addresses import parse_endpoint, rank
+from opengateway.discovery.record import LIFE_LIMIT_MS
+from opengateway.units import NodeId
+
+PEER_LIMIT = 4096
+"""Peers remembered: 2 MB in memory; at the slowest redial rate 2 dials a second if all are dead."""
+
+ADDRESS_LIMIT = 16
+"""Endpoints kept per peer, as many as one record may name."""
+
+FIRST_REDIAL_MS = 1_000
+REDIAL_LIMIT_MS = 30 * 60 * 1000
+JITTER = 0.25
+"""Share by which each wait varies: a hundred nodes that lost the same peer must not return in step."""
+
+STRANGER_TRIES = 12
+"""Dials before an address that nobody ever answered at is forgotten: about 70 minutes."""
+
+DEPARTED_REDIAL_MS = 60 * 60 * 1000
+"""A peer that said goodbye comes back by itself. Looked for hourly all the same: if both sides said goodbye
+at once, neither would ever look for the other."""
+
+TOMBSTONE_MS = LIFE_LIMIT_MS
+"""By then every record signed before the goodbye has expired, so nothing is left to resurrect it."""
+
+DIALS_AT_ONCE = 8
+
+
+@dataclass(slots=True)
+class Place:
+    """One endpoint of one peer."""
+
+    advertised_ms: int
+    failures: int = 0
+
+
+@dataclass(slots=True)
+class Peer:
+    """What is known of one peer. Read it freely; only the book changes it."""
+
+    node_id: NodeId
+    last_seen_ms: int
+    """When anything was last heard of it."""
+    answered_ms: int = 0
+    """When a session with it was last open; 0 is never: a stranger."""
+    last_good: str = ""
+    """The endpoint at which it last answered."""
+    departed_ms: int = 0
+    """When it said goodbye; 0 is not."""
+    departed_seq: int = 0
+    """The newest record it had published by then."""
+    seq: int = 0
+    connected: bool = False
+    failures: int = 0
+    dial_at_ms: int = 0
+    dialled_ms: int = 0
+    places: dict[str, Place] = field(default_factory=dict)
+
+    def outlived(self, seq: int, now_ms: int) -> bool:
+        """Whether a record of this sequence is older than a goodbye that still counts."""
+        return (
+            bool(self.departed_ms) and now_ms - self.departed_ms < TOMBSTONE_MS and seq <= self.departed_seq
+        )
+
+    def endpoints(self) -> tuple[str, ...]:
+        """Best first: what failed least, where it last answered, the newest, the simplest."""
+
+        def worth(item: tuple[str, Place]) -> tuple[int, bool, int, int]:
+            text, place = item
+            address, _ = parse_endpoint(text, scoped=True)
+            return place.failures, text != self.last_good, -place.advertised_ms, rank(address)
+
+        return tuple(text for text, _ in sorted(self.places.items(), key=worth))
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    node_id: NodeId
+    endpoints: tuple[str, ...]
+    """Best first."""
+
+
+def redial_wait_ms(failures: int, chance: float) -> int:
+    """1, 2, 4 ... seconds up to half an hour, times 0.75 to 1.25 by `chance` in [0, 1)."""
+    wait = min(FIRST_REDIAL_MS << min(failures, 20), REDIAL_LIMIT_MS)
+    return int(wait * (1 - JITTER + 2 * JITTER * chance))
+
+
+class PeerBook:
+    """The table. `own_id` is never in it."""
+
+    def __init__(
+        self, own_id: NodeId, *, limit: int = PEER_LIMIT, chance: random.Random | None = None
+    ) -> None:
+        self._own_id = own_id
+        self._limit = limit
+        self._chance = chance or random.Random()  # noqa: S311 - jitter, not a secret
+        self._peers: dict[NodeId, Peer] = {}
+        self.changed: set[NodeId] = set()
+        """For the cache: whose row to write, or to delete when it is no longer here."""
+        self.refused = 0
+        """Sightings not entered: table full, departed, or not an endpoint."""
+
+    def __len__(self) -> int:
+        return len(self._peers)
+
+    def __iter__(self) -> Iterator[Peer]:
+        return iter(tuple(self._peers.values()))
+
+    def get(self, node_id: NodeId) -> Peer | None:
+        return self._peers.get(node_id)
+
+    def seen(self, node_id: NodeId, endpoints: Iterable[str], *, now_ms: int) -> bool:
+        """First hand: on the LAN, by the user's word, or by a session. Lifts a tombstone.
+        False if it was not entered (this node itself, or the table is full)."""
+        peer = self._enter(node_id, now_ms)
+        if peer is None:
+            return False
+        peer.departed_ms = 0
+        self._merge(peer, endpoints, now_ms)
+        self._hurry(peer, now_ms)  # even if it is where it always was: it may have been restarted
+        return True
+
+    def heard(self, node_id: NodeId, endpoints: Iterable[str], *, seq: int, now_ms: int) -> bool:
+        """A signed record, from whomever. One no newer than the peer's goodbye is refused."""
+        known = self._peers.get(node_id)
+        if known and known.outlived(seq, now_ms):
+            self.refused += 1
+            return False
+        peer = self._enter(node_id, now_ms)
+        if peer is None:
+            return False
+        if seq > peer.seq:
+            peer.seq, peer.departed_ms = seq, 0
+        self._merge(peer, endpoints, now_ms)
+        return True
+
+    def connected(self, node_id: NodeId, endpoint: str = "", *, now_ms: int) -> None:
+        """A session is open. `endpoint` is where we dialled it; empty if it dialled us."""
+        peer = self._enter(node_id, now_ms, answered=True)
+        if peer is None:
+            return
+        peer.connected, peer.answered_ms = True, now_ms
+        peer.failures = peer.departed_ms = 0
+        if endpoint:
+            self._merge(peer, (endpoint,), now_ms)
+            peer.last_good = endpoint
+            if place := peer.places.get(endpoint):
+                place.failures = 0
+
+    def lost(self, node_id: NodeId, *, now_ms: int) -> None:
+        """The session ended without a goodbye: look for it again soon."""
+        if peer := self._peers.get(node_id):
+            if peer.connected:
+                peer.answered_ms = now_ms
+            peer.connected, peer.failures = False, 0
+            peer.dial_at_ms = now_ms + redial_wait_ms(0, self._chance.random())
+            self.changed.add(node_id)
+
+    def departed(self, node_id: NodeId, *, now_ms: int) -> None:
+        """It said goodbye itself, in its sealed session."""
+        if peer := self._peers.get(node_id):
+            peer.connected, peer.departed_ms, peer.departed_seq = False, now_ms, peer.seq
+            peer.dial_at_ms = now_ms + DEPARTED_REDIAL_MS
+            self.changed.add(node_id)
+
+    def forget(self, node_id: NodeId) -> None:
+        """The user does not want it any more."""
+        if self._peers.pop(node_id, None):
+            self.changed.add(node_id)
+
+    def due(self, now_ms: int, *, room: int = DIALS_AT_ONCE) -> tuple[Dial, ...]:
+        """Whom to dial now, at most `room`, those who answered most recently first. Changes nothing."""
+        ready = [
+            peer
+            for peer in self._peers.values()
+            # A clock set back must not silence a peer for years, hence the second condition.
+            if (peer.dial_at_ms <= now_ms or peer.dial_at_ms > now_ms + 2 * DEPARTED_REDIAL_MS)
+            and peer.places
+            and not peer.connected
+        ]
+        ready.sort(key=lambda peer: (-peer.answered_ms, -peer.last_seen_ms))
+        return tuple(Dial(peer.node_id, peer.endpoints()) for peer in ready[:room])
+
+    def next_due_ms(self) -> int | None:
+        """When `due` has something next; None if nothing is scheduled."""
+        return min((p.dial_at_ms for p in self._peers.values() if p.places and not p.connected), default=None)
+
+    def dialled(self, dial: Dial, *, now_ms: int) -> None:
+        """It is being dialled. Counts as failed until `connected`, so an attempt that never reports
+        back is simply followed by the next one."""
+        peer = self._peers.get(dial.node_id)
+        if peer is None:
+            return
+        peer.dialled_ms = now_ms
+        peer.dial_at_ms = now_ms + redial_wait_ms(peer.failures, self._chance.random())
+        if peer.departed_ms:
+            peer.dial_at_ms = max(peer.dial_at_ms, now_ms + DEPARTED_REDIAL_MS)
+        peer.failures += 1
+        for text in dial.endpoints:
+            if place := peer.places.get(text):
+                place.failures += 1
+        if not peer.answered_ms and peer.failures > STRANGER_TRIES:
+            self.forget(peer.node_id)
+
+    def network_changed(self, *, now_ms: int) -> None:
+        """This machine has a new address or interface: old failures prove nothing any more."""
+        for peer in self._peers.values():
+            if not peer.connected and not peer.departed_ms:
+                peer.failures = 0
+                peer.dial_at_ms = min(peer.dial_at_ms, now_ms + int(FIRST_REDIAL_MS * self._chance.random()))
+
+    def restore(self, peer: Peer) -> None:
+        """A row of the cache. What is already known is newer and stays; addresses are merged."""
+        if peer.node_id == self._own_id or len(self._peers) >= self._limit:
+            return
+        known = self._peers.setdefault(peer.node_id, peer)
+        for text, place in peer.places.items():
+            if len(known.places) < ADDRESS_LIMIT:
+                known.places.setdefault(text, place)
+
+    def _enter(self, node_id: NodeId, now_ms: int, *, answered: bool = False) -> Peer | None:
+        if node_id == self._own_id:
+            return None
+        peer = self._peers.get(node_id)
+        if peer is None:
+            if len(self._peers) >= self._limit and not self._make_room(answered):
+                self.refused += 1
+                return None
+            peer = self._peers[node_id] = Peer(node_id, now_ms, dial_at_ms=now_ms)
+        peer.last_seen_ms = max(peer.last_seen_ms, now_ms)
+        self.changed.add(node_id)
+        return peer
+
+    def _make_room(self, answered: bool) -> bool:
+        """Strangers leave first, then, for somebody who answered, whoever was silent longest."""
+        idle = [peer for peer in self._peers.values() if not peer.connected]
+        worst = min(idle, key=lambda peer: (peer.answered_ms, peer.last_seen_ms), default=None)
+        if worst is None or (worst.answered_ms and not answered):
+            return False
+        self.forget(worst.node_id)
+        return True
+
+    def _merge(self, peer: Peer, endpoints: Iterable[str], now_ms: int) -> None:
+        fresh = False
+        for text in list(endpoints)[:ADDRESS_LIMIT]:
+            try:
+                parse_endpoint(text, scoped=True)
+            except ValueError:
+                self.refused += 1
+                continue
+            fresh |= text not in peer.places
+            peer.places.setdefault(text, Place(now_ms)).advertised_ms = now_ms
+        while len(peer.places) > ADDRESS_LIMIT:
+            old = [text for text in peer.places if text != peer.last_good]
+            del peer.places[min(old, key=lambda text: peer.places[text].advertised_ms)]
+        if fresh:
+            self._hurry(peer, now_ms)
+
+    def _hurry(self, peer: Peer, now_ms: int) -> None:
+        """Dial at once, but a peer that invents addresses gets one dial a second, no more."""
+        if not peer.connected:
+            peer.failures = 0
+            peer.dial_at_ms = min(peer.dial_at_ms, max(now_ms, peer.dialled_ms + FIRST_REDIAL_MS))
