@@ -10,14 +10,18 @@ import dataclasses
 import os
 import platform
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psutil
 
 from opengateway.models.gpus import Gpu, gpus
 from opengateway.models.limits import Limits, limits
+
+FIRST_LOOK_S: Final = 0.1
+"""Ten ticks of the kernel's CPU clock: the least over which a percentage means something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,22 @@ class LoadMeter:
         except psutil.Error:
             pass
         return found
+
+
+_meter: LoadMeter | None = None
+
+
+def measure_machine(home: Path) -> Machine:
+    return Machine.measure(home)
+
+
+def measure_load(home: Path | None = None) -> Load:
+    """The load since the last call in this process; the first call takes a tenth of a second."""
+    global _meter
+    if _meter is None:
+        _meter = LoadMeter(home or Path.home())
+        time.sleep(FIRST_LOOK_S)
+    return _meter.read()
 
 
 def disk(path: Path) -> tuple[int, int]:
