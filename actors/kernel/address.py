@@ -2,72 +2,40 @@
 
 from __future__ import annotations
 
-import random
+import logging
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
-import pykka
 from pykka import ActorDeadError
 from pykka._envelope import Envelope
 
-from actors.kernel.clock import Clock, SystemClock
-from actors.kernel.mailbox import Mailbox, Refused
+from actors.kernel.backoff import Backoff
+from actors.kernel.clock import SYSTEM_CLOCK, Clock
+from actors.kernel.mailbox import Mail, Mailbox, Refused
+from actors.kernel.reply import Reply, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from actors.kernel.actor import Actor
 
-M = TypeVar("M", contravariant=True)
+# Who accepts `A | B` may stand wherever somebody is wanted who accepts `A`.
+M = TypeVar("M", contravariant=True)  # noqa: PLC0105
 R = TypeVar("R")
 
-State = Literal["new", "starting", "running", "backoff", "failed", "stopped", "abandoned"]
+State: TypeAlias = Literal["new", "starting", "running", "backoff", "failed", "stopped", "abandoned"]
+Restarts: TypeAlias = Literal["always", "on_failure", "never"]
+
+DEFAULT_BACKOFF = Backoff()
+
+logger = logging.getLogger("actors.kernel")
 
 
-class Request(Generic[R]):
-    """Base of every message that expects an answer of type `R`."""
-
-    __slots__ = ()
-
-
-class Reply(pykka.ThreadingFuture[R]):
-    """A future that can also call back, so that nobody has to block on it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._callbacks: list[Callable[[Reply[R]], object]] = []
-
-    def get(self, *, timeout: float | None = None) -> R:
-        """As in pykka, where it is typed `Any`."""
-        value: R = super().get(timeout=timeout)
-        return value
-
-    def then(self, callback: Callable[[Reply[R]], object]) -> None:
-        """Call back on the answering actor's thread, or at once if already answered."""
-        with self._condition:
-            if self._result is None:
-                self._callbacks.append(callback)
-                return
-        callback(self)
-
-    def set(self, value: R | None = None) -> None:
-        super().set(value)
-        self._fire()
-
-    def set_exception(self, exc_info: Any = None) -> None:
-        super().set_exception(exc_info)
-        self._fire()
-
-    def refuse(self, error: BaseException) -> None:
-        self.set_exception((type(error), error, error.__traceback__))
-
-    def _fire(self) -> None:
-        with self._condition:
-            callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback(self)
+class Abandoned(Exception):
+    """A thread did not stop when told to. It cannot be killed, so it is fenced off and left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,31 +47,23 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """Death watch: sent to watchers once an actor's cleanup has finished."""
+    """Death watch: sent to supervisor and watchers once an actor's cleanup has finished."""
 
     address: Address[Any]
     life: int
     failure: BaseException | None
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """How often and how fast to try again. Staying up for `settled` forgives the past."""
-
-    first: float = 0.1
-    limit: float = 30.0
-    tries: int | None = 5
-    settled: float = 60.0
-
-    def delay(self, failures: int) -> float:
-        return min(self.limit, self.first * 2.0 ** (failures - 1)) * random.uniform(0.8, 1.2)  # noqa: S311
-
-
 class Address(Generic[M]):
     """Where an actor lives. A restart replaces the actor; the address and its mail remain.
 
-    The attributes are counters for introspection. Each is written by one thread and may
-    be read by any, without asking the actor: a stuck actor cannot answer questions.
+    `make` builds the actor of each new life. `children` are for a supervisor. `mailbox` is
+    the number of messages that may wait; `patience` the seconds that on_start() or the
+    message in hand may take before whoever starts or stops it stops waiting. `name` is
+    unique in the tree, and the name of its thread.
+
+    The attributes may be read by any thread without asking the actor: a stuck actor cannot
+    answer questions.
     """
 
     def __init__(
@@ -111,15 +71,16 @@ class Address(Generic[M]):
         name: str,
         make: Callable[[], Actor[M]],
         *children: Address[Any],
-        restart: Literal["always", "on_failure", "never"] = "always",
-        backoff: Backoff = Backoff(),
+        restart: Restarts = "always",
+        backoff: Backoff = DEFAULT_BACKOFF,
         mailbox: int = 1024,
         patience: float = 5.0,
-        clock: Clock = SystemClock(),
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.name = name
         self.make = make
         self.children = list(children)
+        self.parent: Address[Any] | None = None
         self.restart = restart
         self.backoff = backoff
         self.patience = patience
@@ -128,90 +89,192 @@ class Address(Generic[M]):
         self.watchers: list[Address[Any]] = []
         self.state: State = "new"
         self.life = 0
-        self.failures = 0
-        self.processed = 0
-        self.undelivered = 0
-        self.since = 0.0
-        self.busy: object = None
-        self.error: BaseException | None = None
+        self.failures = 0  # in a row
+        self.lost = 0  # messages refused, discarded, or unread when it closed
+        self.since = 0.0  # the start of this life, by the clock
+        self.error: BaseException | None = None  # the latest failure, of whichever life
         self.actor: Actor[M] | None = None
-        self.ready = threading.Event()
+        self.left_behind: list[threading.Thread] = []
+        self._failure: BaseException | None = None  # of this life
+        self._lock = threading.Lock()
+        self._ready = threading.Event()
+        self._ended = threading.Event()
         for child in children:
-            child.watchers.append(self)
+            child.parent = self
+        if twice := [name for name, times in Counter(a.name for _, a in self.walk()).items() if times > 1]:
+            raise ValueError(f"names of actors must differ; more than one is called {', '.join(twice)}")
 
     def __repr__(self) -> str:
         return f"<Address {self.name} {self.state} life={self.life}>"
 
     # -- for everyone --------------------------------------------------------------
 
-    def tell(self, message: M) -> bool:
-        """Deliver at most once, and never raise: a full mailbox is not the sender's crash."""
-        return self._post(Envelope(message))
+    def tell(self, message: M, *, express: bool = False) -> bool:
+        """Deliver at most once, and never raise: a full mailbox is not the sender's crash.
 
-    def ask(self, message: Request[R]) -> Reply[R]:
+        False if the mailbox is full or closed. Express mail overtakes all other.
+        """
+        return self._post(Envelope(message), express)
+
+    def ask(self, message: Request[R], *, express: bool = False) -> Reply[R]:
+        """Like `tell`, with an answer. There always is one, if only ActorDeadError or Refused."""
         reply: Reply[R] = Reply()
-        self._post(Envelope(message, reply))
+        self._post(Envelope(message, reply), express)
         return reply
 
-    def tell_later(self, seconds: float, message: M) -> None:
-        self.mailbox.put_later(seconds, Envelope(message))
+    def tell_later(self, seconds: float, message: M, *, replace: bool = True) -> bool:
+        """Deliver after `seconds`, to whichever life is there by then: timers survive a restart.
 
-    def walk(self, depth: int = 0) -> Iterator[tuple[int, Address[Any]]]:
-        yield depth, self
-        for child in self.children:
-            yield from child.walk(depth + 1)
-
-    # -- for the supervisor --------------------------------------------------------
-
-    def start(self) -> None:
-        """Begin a new life. Returns once on_start() has finished, or after `patience`."""
-        self.life += 1
-        self.state = "starting"
-        self.since = self.clock.now()
-        self.ready.clear()
+        An equal message that waits for its time is moved, not doubled, so on_start() may arm
+        the tick that the last life has left running. (With two ticks where there was one, each
+        crash doubled the rate.) `replace=False` keeps both.
+        False if closed, or if as many timers are running as the mailbox holds messages.
+        """
         try:
-            self.actor = self.make()
-        except Exception as error:
-            self.exited(self.life, error)
-            return
-        self.mailbox.admit(self.actor)
-        self.actor.move_in(self)
-        self.ready.wait(self.patience)
-
-    def stop(self) -> None:
-        """End this life within `patience`. A thread cannot be killed, only abandoned."""
-        thread = self.actor.thread if self.actor is not None else None
-        if thread is not None and thread.is_alive():
-            self._post(Envelope(Stop(self.life)), express=True)
-            thread.join(self.patience)
-            if thread.is_alive():
-                self.mailbox.admit(None)
-                self.state = "abandoned"
-                return
-        self.state = "stopped"
-
-    def close(self) -> None:
-        """Accept no more mail, here or below, and answer everyone who is still waiting."""
-        for child in self.children:
-            child.close()
-        for envelope in self.mailbox.close():
-            self.undelivered += 1
-            if isinstance(envelope.reply_to, Reply):
-                envelope.reply_to.refuse(ActorDeadError(f"{self.name} is gone"))
-
-    def exited(self, life: int, failure: BaseException | None) -> None:
-        self.state = "failed" if failure else "stopped"
-        self.error = failure or self.error
-        self.ready.set()
-        for watcher in self.watchers:
-            watcher._post(Envelope(Exited(self, life, failure)), express=True)
-
-    def _post(self, envelope: Envelope[Any], *, express: bool = False) -> bool:
-        try:
-            self.mailbox.put(envelope, express=express)
-        except (Refused, ActorDeadError) as error:
-            self.undelivered += 1
-            if isinstance(envelope.reply_to, Reply):
-                envelope.reply_to.refuse(error)
+            self.mailbox.put_later(seconds, Envelope(message), replace=replace)
+        except (Refused, ActorDeadError):
+            self._count_lost()
             return False
         return True
+
+    def wait(self, timeout: float | None = None) -> BaseException | None:
+        """Block until this life has ended and cleaned up. Returns its failure, None if it just stopped.
+
+        Raises TimeoutError after `timeout` seconds.
+        """
+        if not self._ended.wait(timeout):
+            raise TimeoutError(f"{self.name} is still {self.state} after {timeout} s")
+        return self._failure
+
+    def walk(self, depth: int = 0) -> Iterator[tuple[int, Address[Any]]]:
+        """This address and everyone below, parents first, each with its depth."""
+        yield depth, self
+        for child in list(self.children):
+            yield from child.walk(depth + 1)
+
+    # -- for the supervisor, and for whoever owns the root --------------------------
+
+    @property
+    def grace(self) -> float:
+        """Seconds that starting or stopping may take: its own patience and that of everyone below."""
+        return self.patience + sum(child.grace for child in list(self.children))
+
+    def start(self) -> None:
+        """Begin a new life. Returns once on_start() has finished or failed, or after `grace`."""
+        if self.mailbox.closed:
+            raise RuntimeError(f"{self.name} is closed; make a new address")
+        if self.actor is not None and not self._ended.is_set():
+            raise RuntimeError(f"{self.name} is {self.state} already")
+        with self._lock:
+            self.life += 1
+            self.state = "starting"
+            self.since = self.clock.now()
+            self.actor = self._failure = None
+            self._ready.clear()
+            self._ended.clear()
+        actor = None
+        try:
+            actor = self.actor = self.make()
+            self.mailbox.admit(actor)
+            actor.move_in(self)
+        except Exception as error:
+            logger.exception("%s could not begin life %d", self.name, self.life)
+            self.exited(actor, error)
+            return
+        self._ready.wait(self.grace)
+
+    def running(self, actor: Actor[Any]) -> None:
+        """Called by the actor when its on_start() is done."""
+        with self._lock:
+            if actor is self.actor:
+                self.state = "running"
+        self._ready.set()
+
+    def stop(self) -> None:
+        """End this life within `grace` seconds. A thread cannot be killed, only abandoned."""
+        actor = self.actor
+        thread = actor.thread if actor is not None else None
+        if actor is not None and thread is not None and thread.is_alive():
+            self._post(Envelope(Stop(actor.life)), express=True, always=True)
+            if thread is threading.current_thread():
+                return  # it leaves once it has handled the message in hand
+            thread.join(self.grace)
+            if thread.is_alive() and self._abandon(actor, thread):
+                return
+        if self.state not in ("failed", "abandoned"):  # how it ended is worth remembering
+            self.state = "stopped"
+
+    def close(self) -> None:
+        """Stop, accept no more mail, here or below, and answer everyone who is still waiting."""
+        self.stop()
+        for child in list(self.children):
+            child.close()
+        self._discard(self.mailbox.close(), ActorDeadError(f"{self.name} is gone"))
+
+    def discard(self, reason: str) -> None:
+        """Throw away all unread mail, here and below; those who asked get an ActorDeadError."""
+        for _, address in self.walk():
+            address._discard(  # noqa: SLF001
+                address.mailbox.drain(), ActorDeadError(f"{address.name}: {reason}")
+            )
+
+    def exited(self, actor: Actor[Any] | None, failure: BaseException | None) -> None:
+        """Called by the actor when its on_exit() is done; one that was given up on has no say."""
+        with self._lock:
+            if actor is not self.actor or self._ended.is_set():
+                return
+            self._end("failed" if failure else "stopped", failure)
+        self._announce(failure)
+
+    # -- inside --------------------------------------------------------------------
+
+    def _end(self, state: State, failure: BaseException | None) -> None:
+        self.state = state
+        self._failure = failure
+        self.error = failure or self.error
+        self._ready.set()
+        self._ended.set()
+
+    def _announce(self, failure: BaseException | None) -> None:
+        exited = Exited(self, self.life, failure)
+        if self.parent is not None:
+            # Never refused: there is one for each life, and a lost one is a child that stays dead.
+            self.parent._post(Envelope(exited), express=True, always=True)  # noqa: SLF001
+        for watcher in list(self.watchers):
+            watcher.tell(exited, express=True)
+
+    def _abandon(self, actor: Actor[Any], thread: threading.Thread) -> bool:
+        failure = Abandoned(f"{self.name} did not stop within {self.grace:g} s, it is stuck in {actor.doing}")
+        self.mailbox.admit(None)
+        with self._lock:
+            if self._ended.is_set():
+                return False  # it left just now
+            self.actor = None
+            self.left_behind = [t for t in self.left_behind if t.is_alive()] + [thread]
+            self._end("abandoned", failure)
+        logger.warning("%s, life %d, abandoned: %s", self.name, self.life, failure)
+        actor.refuse_owed(failure)
+        self._announce(failure)
+        return True
+
+    def _post(self, mail: Mail, express: bool = False, always: bool = False) -> bool:
+        try:
+            self.mailbox.put(mail, express=express, always=always)
+        except (Refused, ActorDeadError) as error:
+            if not always:
+                self._count_lost()
+            if isinstance(mail.reply_to, Reply):
+                mail.reply_to.refuse(type(error)(f"{self.name}: {error}"))
+            return False
+        return True
+
+    def _discard(self, unread: list[Mail], error: ActorDeadError) -> None:
+        for mail in unread:
+            if isinstance(mail.reply_to, Reply):
+                mail.reply_to.refuse(error)
+            if not isinstance(mail.message, (Stop, Exited)):
+                self._count_lost()
+
+    def _count_lost(self) -> None:
+        with self._lock:
+            self.lost += 1
