@@ -199,9 +199,9 @@ class Address(Generic[M]):
             if thread is threading.current_thread():
                 return  # it leaves once it has handled the message in hand
             thread.join(self.grace)
-            if thread.is_alive() and self._abandon(actor, thread):
-                return
-        if self.state not in ("failed", "abandoned"):  # how it ended is worth remembering
+            if thread.is_alive():
+                self._abandon(actor, thread)
+        elif self.state in ("new", "backoff"):
             self.state = "stopped"
 
     def close(self) -> None:
@@ -243,19 +243,18 @@ class Address(Generic[M]):
         for watcher in list(self.watchers):
             watcher.tell(exited, express=True)
 
-    def _abandon(self, actor: Actor[Any], thread: threading.Thread) -> bool:
+    def _abandon(self, actor: Actor[Any], thread: threading.Thread) -> None:
         failure = Abandoned(f"{self.name} did not stop within {self.grace:g} s, it is stuck in {actor.doing}")
         self.mailbox.admit(None)
         with self._lock:
             if self._ended.is_set():
-                return False  # it left just now
+                return  # it left just now
             self.actor = None
             self.left_behind = [t for t in self.left_behind if t.is_alive()] + [thread]
             self._end("abandoned", failure)
         logger.warning("%s, life %d, abandoned: %s", self.name, self.life, failure)
         actor.refuse_owed(failure)
         self._announce(failure)
-        return True
 
     def _post(self, mail: Mail, express: bool = False, always: bool = False) -> bool:
         try:
