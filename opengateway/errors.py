@@ -5,9 +5,11 @@ and peers go by it (it travels on the wire), and `status` is what HTTP answers w
 
     OpenGatewayError
      +-- SetupError             before the node runs: exit code 1, one sentence
-     |    +-- ConfigInvalid, UnknownRegion, HomeBusy, NotRunning, PortTaken, DiskFull, IdentityUnreadable
+     |    +-- ConfigInvalid, UnknownRegion, HomeBusy, NotRunning, PortTaken, DiskFull, IdentityUnreadable,
+     |         LedgerMismatch
      +-- RequestError           one request fails, the node goes on
-     |    +-- BadRequest, Unauthorized, UnknownModel, ContextTooLong, NotEnoughCredit
+     |    +-- BadRequest, Unauthorized, UnknownModel, ContextTooLong, NotEnoughCredit,
+     |    |    LedgerRefused, LedgerReadOnly
      |    +-- AllBusy, DeadlinePassed, EngineUnavailable, EngineFailed, WorkerLost, Cancelled
      +-- PeerError              one peer fails or misbehaves, the node goes on
           +-- PeerUnknown, PeerUnreachable
@@ -78,6 +80,12 @@ class DiskFull(SetupError):
     status = 507
 
 
+class LedgerMismatch(SetupError):
+    """The ledger in this home belongs to another key or another network."""
+
+    code = "ledger_mismatch"
+
+
 class IdentityUnreadable(SetupError):
     """This node's key cannot be read."""
 
@@ -109,6 +117,28 @@ class NotEnoughCredit(RequestError):
 
     code = "insufficient_credit"
     status = 402
+    missing: int = 0
+    """ucr that would have been enough."""
+
+
+class LedgerRefused(RequestError):
+    """A ledger entry cannot be accepted. `reason` is a short name, counted in the metrics."""
+
+    code = "ledger_refused"
+    status = 402
+
+    def __init__(
+        self, message: str = "", *, reason: str = "", hint: str = "", retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, retry_after=retry_after)
+        self.reason = reason
+
+
+class LedgerReadOnly(RequestError):
+    """This node's ledger may have lost entries, so nothing is signed until it is repaired."""
+
+    code = "ledger_read_only"
+    status = 503
 
 
 class UnknownModel(RequestError):

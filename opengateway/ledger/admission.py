@@ -1,0 +1,115 @@
+"""Whether to serve somebody, decided from this node's own ledger alone (LEDGER.md, "Admission").
+
+    n = what we owe the requester, less what it holds open with us and what it left unpaid
+    l = a quarter of the service that it really gave us, ever
+    u = max(0, price - n - l), the part that nothing secures
+
+Serve if u is 0; else only while u and the sum of everybody's u stay within the stranger line and the pool.
+Receipts between third parties never enter: a ring of identities that sign for each other gains nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from opengateway.errors import NotEnoughCredit
+from opengateway.units import CREDIT, NodeId, show_credits
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What this node's owner allows. Amounts in ucr."""
+
+    line_divisor: int = 4
+    """1/4 of the service received is the line: a long con gains at most that, per victim."""
+    stranger_line: int = 50 * CREDIT
+    """L0: 7,000 completion tokens of a 7B model. Enough to try a network, too little to live from. 0 is a
+    node that serves nobody on trust."""
+    pool: int = 200 * CREDIT
+    """4 x L0 for all strangers together, however many identities they make."""
+    pool_refill_per_hour: int = CREDIT
+    """What is forgiven to the pool as a whole, or strangers who never return would close it for good: about
+    1 % of what a CPU node that writes 10 tokens/s of a 3B model could earn."""
+    settle_within_ms: int = 15 * 60 * 1000
+    """After that an answer counts as left unpaid, and the requester's hold as forgotten."""
+
+
+class Standing(NamedTuple):
+    """One requester, as this node's ledger has it (ucr)."""
+
+    owed: int
+    """n, before this request; negative: the requester owes us."""
+    line: int
+    """l."""
+
+    @property
+    def exposed(self) -> int:
+        """What nothing secures already."""
+        return max(0, -self.owed - self.line)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Yes. `unsecured` is served from idle capacity only, after everybody whose credit covers it."""
+
+    requester: NodeId
+    rid: bytes
+    model: str
+    hold: int
+    """ucr: the most that this request may cost."""
+    unsecured: int
+    prompt_tokens: int
+    """What the requester says that its prompt has; charged is what the engine counts, within the hold."""
+    max_completion: int
+
+    @property
+    def secured(self) -> bool:
+        return not self.unsecured
+
+
+class Pool:
+    """The strangers' pool: how much of all exposure is forgiven, growing with time, never beyond it."""
+
+    __slots__ = ("at_ms", "forgiven")
+
+    def __init__(self, forgiven: int = 0, at_ms: int = 0) -> None:
+        self.forgiven = forgiven
+        self.at_ms = at_ms
+
+    def left(self, policy: Policy, exposed: int, now_ms: int) -> int:
+        """ucr that strangers may still take, `exposed` being what all of them took so far."""
+        passed = max(0, now_ms - self.at_ms) if self.at_ms else 0
+        self.forgiven = min(exposed, self.forgiven + policy.pool_refill_per_hour * passed // 3_600_000)
+        self.at_ms = now_ms
+        return policy.pool - (exposed - self.forgiven)
+
+
+def unsecured_part(
+    price: int, standing: Standing, pool_left: int, policy: Policy, *, trusted: bool = True
+) -> int:
+    """u, if it may be served. `pool_left` leaves out this requester's own exposure; `trusted` is false for
+    a node that we hold a proof of fraud against: it may still redeem what we owe it.
+
+    Raises `NotEnoughCredit`, whose `missing` is the credit (ucr) that would make the answer yes.
+    The proof-of-work stamp and the cosigned head of a stranger belong between the pool and the yes; they
+    come with witnesses, and until then the pool alone bounds what strangers can take.
+    """
+    if price <= 0:
+        return 0
+    u = max(0, price - standing.owed - standing.line)
+    allowed = max(0, min(policy.stranger_line, pool_left)) if trusted else 0
+    if u <= allowed:
+        return u
+    if not trusted:
+        hint = "this node holds a proof that you signed two histories, so it serves only what it owes you"
+    elif policy.stranger_line and u <= policy.stranger_line:
+        hint = "others use up what this node gives to strangers: serve it first, or ask another node"
+    else:
+        hint = "serve this node's requests first, ask for fewer tokens, or ask a node that owes you"
+    refusal = NotEnoughCredit(
+        f"this request needs {show_credits(price)} credits, {show_credits(u - allowed)} more than there is",
+        hint=hint,
+    )
+    refusal.missing = u - allowed
+    raise refusal

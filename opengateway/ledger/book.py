@@ -1,0 +1,190 @@
+"""This node's ledger: its own chain, what peers owe, what is held for requests in flight.
+
+    requester   open  -> settle (or void)          -> countersigned
+    worker      admit -> delivered (or release)    -> earn
+
+Sign, commit, send: bytes that a call returns may be sent only after `commit` has returned. One thread at a
+time. A call that raises changes nothing, so the other requests of a batch go on; only a failed `commit`
+drops the batch. What was sent once is sent again from storage, never built anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from opengateway.identity import Identity
+from opengateway.ledger.admission import Admission, Policy
+from opengateway.ledger.debts import PairTotals
+from opengateway.ledger.entry import ZERO32, Entry, Terms
+from opengateway.ledger.export import write_export
+from opengateway.ledger.history import Balance, Line, lines
+from opengateway.ledger.journal import Journal
+from opengateway.ledger.price import Price
+from opengateway.ledger.requester import Requester
+from opengateway.ledger.worker import Worker
+from opengateway.units import NetworkId, NodeId
+
+STANDARD = Policy()
+
+
+class Book:
+    """See the module. `path` names the database; its mark, ballast and `recovery.key` stand beside it."""
+
+    def __init__(
+        self,
+        path: Path,
+        identity: Identity,
+        net: NetworkId,
+        *,
+        policy: Policy = STANDARD,
+        now_ms: Callable[[], int],
+    ) -> None:
+        """Opens the ledger, or begins one with its GENESIS. Raises `HomeBusy` if another process writes it,
+        `LedgerMismatch` if it is another key's or network's; a damaged one opens read-only (`damage`)."""
+        self.node_id = identity.node_id
+        self.net = net
+        self._journal = Journal(path, identity, net, policy, now_ms)
+        self._requester = Requester(self._journal)
+        self._worker = Worker(self._journal)
+        if not self.damage:
+            self._worker.forget_unserved()
+
+    @property
+    def damage(self) -> str:
+        """Why nothing is signed any more; empty when all is well."""
+        return self._journal.vault.damage
+
+    # What a requester does.
+
+    def open(
+        self,
+        peer: NodeId,
+        rid: bytes,
+        model: str,
+        *,
+        prompt_tokens: int,
+        max_completion: int,
+        price_prompt: int,
+        price_completion: int,
+        offer: bytes = ZERO32,
+    ) -> bytes:
+        """Holds the most that this request may cost; the signed OPEN for the worker.
+
+        `rid`: 16 bytes, never used before. `prompt_tokens`: what the prompt surely does not exceed, because
+        nothing beyond the hold can be settled. `offer`: hash of the worker's signed offer, if it made one.
+        Raises `LedgerRefused`, `LedgerReadOnly`, `DiskFull`.
+        """
+        terms = Terms(model, prompt_tokens, max_completion, price_prompt, price_completion)
+        return self._requester.open(peer, rid, terms._replace(hold=terms.cost), offer)
+
+    def settle(self, rid: bytes, *, prompt_tokens: int, completion_tokens: int, digest: bytes) -> bytes:
+        """Pays for what was received and releases the hold; the signed SETTLE for the worker.
+
+        `digest`: 32 bytes. Raises `LedgerRefused` if nothing is held for `rid` (reason `no_open`) or this
+        costs more than was held (reason `hold`), `LedgerReadOnly`.
+        """
+        return self._requester.settle(rid, prompt_tokens, completion_tokens, digest)
+
+    def void(self, rid: bytes) -> bytes | None:
+        """Releases the hold of a request that delivered nothing. None if nothing is held for `rid`."""
+        return self._requester.void(rid)
+
+    def countersigned(self, earn: bytes, worker: NodeId) -> None:
+        """Keeps the worker's EARN beside our SETTLE; the same again is fine. Raises `LedgerRefused`."""
+        self._requester.countersigned(earn, worker)
+
+    def open_holds(self) -> list[Entry]:
+        """Our OPENs that are neither settled nor void; after a start those of the former life."""
+        return self._requester.open_holds()
+
+    def unanswered(self, limit: int = 1000) -> list[tuple[NodeId, bytes, bytes]]:
+        """Worker, rid and bytes of committed SETTLEs that no EARN came back for, oldest first: to be sent
+        again in this order when the worker is there. It earns nothing newer before what it misses."""
+        return self._requester.unanswered(limit)
+
+    # What a worker does.
+
+    def admit(
+        self, opening: bytes, requester: NodeId, *, price_prompt: int, price_completion: int, model: str = ""
+    ) -> Admission:
+        """Whether this OPEN is good for the work it asks for; checks in the order of their cost.
+
+        The prices are those that this node asks for; `model` the one asked for, where the OPEN must name it.
+        An empty `opening` is enough for free work. Raises `NotEnoughCredit` (with `missing` and a hint),
+        `LedgerRefused`, `LedgerReadOnly`, `DiskFull`.
+        """
+        return self._worker.admit(opening, requester, Price(price_prompt, price_completion), model)
+
+    def quote(self, requester: NodeId, hold: int) -> int:
+        """The unsecured part (ucr) of a request that costs `hold`, changing nothing. Raises
+        `NotEnoughCredit`."""
+        return self._worker.unsecured(requester, hold)
+
+    def release(self, rid: bytes, requester: NodeId) -> None:
+        """An admitted request that was not served after all. Unknown ones are ignored."""
+        self._worker.release(rid, requester)
+
+    def delivered(self, rid: bytes, requester: NodeId, prompt_tokens: int, completion_tokens: int) -> None:
+        """What was sent for this request, before or after its SETTLE came. What the requester leaves unpaid
+        of it counts against it from then on. Unknown requests (free ones) are ignored."""
+        self._worker.delivered(rid, requester, prompt_tokens, completion_tokens)
+
+    def earn(self, settle: bytes, requester: NodeId) -> bytes:
+        """Countersigns the requester's SETTLE with our EARN; the same SETTLE again gets the stored EARN.
+
+        A SETTLE below what was delivered is taken (a debt admitted is better than none) and the rest is
+        remembered as unpaid. Raises `LedgerRefused`: with reason `out_of_order` an earlier SETTLE of this
+        requester did not arrive and must come first.
+        """
+        return self._worker.earn(settle, requester)
+
+    # Both.
+
+    def commit(self) -> None:
+        """Group commit: everything since the last one is durable, and its bytes may be sent.
+
+        Raises `DiskFull` or `LedgerReadOnly`; then the whole batch is dropped as if it had never been.
+        """
+        self._worker.sweep()
+        try:
+            self._journal.vault.commit()
+        except BaseException:
+            self.rollback()
+            raise
+
+    def rollback(self) -> None:
+        """Drops everything since the last commit; none of its bytes may be sent."""
+        self._journal.vault.restore()
+        self._journal.load()
+        self._requester.load()
+        self._worker.load()
+
+    def balance(self) -> Balance:
+        chain = self._journal.vault.chain
+        given, taken, held = chain.totals
+        return Balance(given - taken, given, taken, held, chain.entries)
+
+    def history(self, limit: int = 50) -> list[Line]:
+        """The newest committed entries first."""
+        return lines(self._journal.vault.store, self.net, limit)
+
+    def peers(self) -> list[PairTotals]:
+        """Everybody this node ever had an account with."""
+        return self._journal.debts.all()
+
+    def peer(self, peer: NodeId) -> PairTotals:
+        return self._journal.debts.totals(peer)
+
+    def faults(self) -> list[tuple[NodeId, str, bytes]]:
+        """Committed proofs of fraud: key, kind, and a proof for anybody (`witness.check_proof`)."""
+        return list(self._journal.vault.store.proofs())
+
+    def export(self, out: BinaryIO) -> int:
+        """Writes the committed chain as OGWL1 (export.py); the number of entries."""
+        return write_export(out, self._journal.vault.store, self.net, self.node_id, self._journal.now_ms())
+
+    def close(self) -> None:
+        """Drops what was not committed."""
+        self._journal.vault.close()

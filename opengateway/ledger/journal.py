@@ -1,0 +1,143 @@
+"""What both sides of a request need: sign the next entry, read the other side's, remember what it showed.
+
+Turns the format's and the rules' complaints into `LedgerRefused` with their short names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from opengateway.errors import LedgerReadOnly, LedgerRefused
+from opengateway.identity import Identity, short
+from opengateway.ledger.admission import Policy
+from opengateway.ledger.chain import Draft
+from opengateway.ledger.debts import Debts
+from opengateway.ledger.entry import (
+    KINDS,
+    Entry,
+    EntryInvalid,
+    Signed,
+    leaf_of,
+    read_body,
+    read_form,
+    require_signature,
+)
+from opengateway.ledger.rules import RuleBroken, check_terms
+from opengateway.ledger.store import Row
+from opengateway.ledger.vault import Vault
+from opengateway.ledger.witness import Contradiction, compare
+from opengateway.units import NetworkId, NodeId
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """A broken rule is a refusal here, named as the audit names it: E_AMOUNT is `amount`."""
+    try:
+        yield
+    except RuleBroken as error:
+        raise LedgerRefused(f"the entry breaks a rule: {error}", reason=error.code[2:].lower()) from error
+    except EntryInvalid as error:
+        raise LedgerRefused(f"no valid ledger entry: {error}", reason=error.reason) from error
+
+
+class Journal:
+    """Chain, database and debts of one node. `rollback` brings all of them back to the last commit."""
+
+    def __init__(
+        self, path: Path, identity: Identity, net: NetworkId, policy: Policy, now_ms: Callable[[], int]
+    ) -> None:
+        self.net = net
+        self.policy = policy
+        self.now_ms = now_ms
+        self.vault = Vault(path, identity, net, now_ms)
+        self.load()
+
+    def load(self) -> None:
+        self.debts = Debts(self.policy)
+        self.faulty: set[NodeId] = set()
+        """Who we hold a proof of fraud against."""
+        with self.reading():
+            for peer, pair, unpaid in self.vault.store.pairs():
+                self.debts.put(peer, pair, unpaid)
+            self.faulty.update(peer for peer, _, _ in self.vault.store.proofs())
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """What cannot be read at start makes the ledger read-only instead of stopping the node."""
+        try:
+            yield
+        except (LedgerReadOnly, EntryInvalid) as error:
+            self.vault.damage = self.vault.damage or f"the ledger is damaged: {error}"
+
+    def stored(self, row: Row) -> Signed:
+        return Signed(read_body(row.body, self.net), row.body, row.leaf, row.signature)
+
+    def stored_half(self, row: Row) -> Signed | None:
+        if row.peer_body is None or row.peer_signature is None:
+            return None
+        entry = read_body(row.peer_body, self.net)
+        return Signed(entry, row.peer_body, leaf_of(row.peer_body), row.peer_signature)
+
+    def next(self, draft: Draft) -> Signed:
+        """The next entry of our chain, not yet part of it. Raises `LedgerRefused`, `LedgerReadOnly`."""
+        self.vault.require_writable()
+        with refusing():
+            return self.vault.chain.next(draft, self.debts.pair(draft.peer), self.now_ms())
+
+    # What a counterparty sends, checked in the order of cost: form 15 us, rules 3 us, signature 55 us.
+
+    def form(self, data: bytes, kind: int, author: NodeId) -> Signed:
+        """An entry of this kind, by this author, for us, that keeps the rules; signature still to check."""
+        with refusing():
+            found = read_form(data, self.net)
+            check_terms(found.entry)
+        if found.entry.kind != kind:
+            raise LedgerRefused(f"{KINDS[found.entry.kind]} instead of {KINDS[kind]}", reason="kind")
+        if found.entry.author != author:
+            raise LedgerRefused(f"{KINDS[kind]} by somebody else than its sender", reason="wrong_key")
+        if found.entry.peer != self.vault.chain.author:
+            raise LedgerRefused(f"{KINDS[kind]} for another node", reason="wrong_peer")
+        return found
+
+    def require_known_totals(self, entry: Entry) -> None:
+        """That a requester claims no more from us than we signed. Both directions, on every contact."""
+        mine = self.debts.pair(entry.author)
+        if entry.served > mine.consumed or entry.moved_in > mine.moved_out:
+            raise LedgerRefused(
+                f"it claims {entry.served} ucr earned from this node, which signed for {mine.consumed}",
+                reason="pairview",
+                hint="compare both ledgers: opengateway-audit pair A.ogwl B.ogwl",
+            )
+
+    def require_signature(self, found: Signed) -> None:
+        with refusing():
+            require_signature(found)
+
+    def require_consistent(self, found: Signed, known: Signed) -> None:
+        """Keeps a proof and raises `LedgerRefused` if these entries by one author contradict each other."""
+        try:
+            compare(known, found)
+        except Contradiction as error:
+            author = found.entry.author
+            self.vault.store.add_proof(author, error.kind, error.proof)
+            self.faulty.add(author)
+            raise LedgerRefused(
+                f"{short(author)} signed two entries that cannot both be true ({error})", reason="fraud"
+            ) from error
+
+    def witness(self, found: Signed) -> None:
+        """Holds a signed entry against the highest one that its author showed us before."""
+        known = self._head(found.entry.author)
+        if known is not None:
+            self.require_consistent(found, known)
+
+    def remember(self, found: Signed) -> None:
+        """Keeps a witnessed entry if it is its author's highest."""
+        known = self._head(found.entry.author)
+        if known is None or known.entry.seq < found.entry.seq:
+            self.vault.store.put_head(found)
+
+    def _head(self, author: NodeId) -> Signed | None:
+        return self.vault.store.head(author)

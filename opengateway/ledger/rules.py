@@ -1,0 +1,176 @@
+"""What an entry must say, and what totals follow from it. The node appends by these rules and the audit
+checks by them; neither has any other.
+
+                given     taken     held     served    consumed
+    OPEN                            + hold
+    SETTLE                + amount  - hold             + amount
+    EARN      + amount                       + amount
+    VOID                            - hold
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from opengateway.ledger.entry import (
+    EARN,
+    GENESIS,
+    INTEGER_LIMIT,
+    OPEN,
+    SETTLE,
+    VOID,
+    ZERO16,
+    ZERO32,
+    Entry,
+)
+from opengateway.ledger.price import PRICE_CAP, cost
+
+
+class Totals(NamedTuple):
+    """What a node earned, spent and holds, over its whole chain (ucr)."""
+
+    given: int = 0
+    taken: int = 0
+    held: int = 0
+
+
+class Pair(NamedTuple):
+    """What one node earned from and spent at one other (ucr), and what transfers moved."""
+
+    served: int = 0
+    consumed: int = 0
+    moved_in: int = 0
+    moved_out: int = 0
+
+    @property
+    def owed_to_peer(self) -> int:
+        """Net; negative where the peer owes."""
+        return self.consumed + self.moved_out - self.served - self.moved_in
+
+
+class RuleBroken(ValueError):
+    """An entry that contradicts itself or what came before. `code` is the audit's name for it."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+def totals_after(before: Totals, entry: Entry) -> Totals:
+    """Raises `RuleBroken` where a total would leave 0..2^62-1: a hold released twice, money from nowhere."""
+    given, taken, held = before
+    if entry.kind == OPEN:
+        held += entry.hold
+    elif entry.kind == SETTLE:
+        taken += entry.amount
+        held -= entry.hold
+    elif entry.kind == EARN:
+        given += entry.amount
+    elif entry.kind == VOID:
+        held -= entry.hold
+    if held < 0:
+        raise RuleBroken("E_TOTALS", "more released than held")
+    if max(given, taken, held) >= INTEGER_LIMIT:
+        raise RuleBroken("E_TOTALS", "totals out of range")
+    return Totals(given, taken, held)
+
+
+def pair_after(before: Pair, entry: Entry) -> Pair:
+    if entry.kind == SETTLE:
+        return before._replace(consumed=before.consumed + entry.amount)
+    if entry.kind == EARN:
+        return before._replace(served=before.served + entry.amount)
+    return before
+
+
+def totals_in(entry: Entry) -> Totals:
+    return Totals(entry.given, entry.taken, entry.held)
+
+
+def pair_in(entry: Entry) -> Pair:
+    return Pair(entry.served, entry.consumed, entry.moved_in, entry.moved_out)
+
+
+def check_terms(entry: Entry) -> None:
+    """The rules that need nothing but the entry itself. Raises `RuleBroken`."""
+    if entry.kind == GENESIS:
+        if entry.seq or entry.prev != ZERO32 or entry.peer != entry.author or entry.rid != ZERO16:
+            raise RuleBroken("E_GENESIS", "a GENESIS stands first and names its author")
+        if any(entry[11:24]) or entry.model or entry.digest != ZERO32:
+            raise RuleBroken("E_GENESIS", "a GENESIS carries no amounts")
+        return
+    if not entry.seq:
+        raise RuleBroken("E_GENESIS", "a chain starts with GENESIS")
+    if entry.peer == entry.author:
+        raise RuleBroken("E_SELF", "serving yourself earns nothing")
+    if entry.price_prompt > PRICE_CAP or entry.price_completion > PRICE_CAP:
+        raise RuleBroken("E_PRICE", f"a price above the network's cap of {PRICE_CAP} ucr per token")
+    total = cost(entry.prompt_tokens, entry.completion_tokens, entry.price_prompt, entry.price_completion)
+    if entry.kind == OPEN:
+        if entry.amount:
+            raise RuleBroken("E_AMOUNT", "an OPEN spends nothing")
+        if entry.hold != total:
+            raise RuleBroken("E_AMOUNT", f"a hold of {entry.hold} for tokens that cost {total}")
+        if entry.digest != ZERO32:
+            raise RuleBroken("E_AMOUNT", "an OPEN has no answer to digest")
+        return
+    if entry.amount != total:
+        raise RuleBroken("E_AMOUNT", f"an amount of {entry.amount} for tokens that cost {total}")
+    if entry.kind == SETTLE and entry.amount > entry.hold:
+        raise RuleBroken("E_HOLD", f"{entry.amount} settled against a hold of {entry.hold}")
+    if entry.kind == EARN and entry.hold:
+        raise RuleBroken("E_AMOUNT", "an EARN holds nothing")
+    if entry.kind == VOID and (entry.prompt_tokens or entry.completion_tokens or entry.digest != ZERO32):
+        raise RuleBroken("E_AMOUNT", "a VOID is for a request that used nothing")
+
+
+def check_release(opening: Entry, opening_leaf: bytes, release: Entry) -> None:
+    """That a SETTLE or VOID belongs to this OPEN of the same author. Raises `RuleBroken`."""
+    if release.link != opening_leaf:
+        raise RuleBroken("E_LINK", f"links to another entry than the OPEN at {opening.seq}")
+    if release.seq <= opening.seq or release.t_ms < opening.t_ms:
+        raise RuleBroken("E_TIME", "comes before its OPEN")
+    if release.hold != opening.hold:
+        raise RuleBroken("E_HOLD", f"releases {release.hold} of a hold of {opening.hold}")
+    if _terms(release) != _terms(opening):
+        raise RuleBroken("E_LINK", "names another request, peer, model or price than its OPEN")
+
+
+def _terms(entry: Entry) -> tuple[object, ...]:
+    return (
+        entry.author,
+        entry.peer,
+        entry.rid,
+        entry.model,
+        entry.price_prompt,
+        entry.price_completion,
+    )
+
+
+CLOCKS_APART_MS = 120_000
+"""How far the clocks of two nodes may differ: the window in which an OPEN is accepted."""
+HALVES_APART_MS = 600_000
+"""An EARN normally follows its SETTLE within a round trip. Ten minutes later it was sent again."""
+
+
+def check_halves(settle: Entry, settle_leaf: bytes, earn: Entry) -> None:
+    """That a requester's SETTLE and a worker's EARN are halves of one receipt. Raises `RuleBroken`.
+
+    Both must agree on what this pair settled so far (`consumed` on one side, `served` on the other). The
+    opposite direction may be ahead on the worker's side only: there the worker is the debtor, and the
+    debtor signs first, so its SETTLE may still be on the way to the requester.
+    """
+    if settle.kind != SETTLE or earn.kind != EARN:
+        raise RuleBroken("E_PEERKIND", "the halves are not a SETTLE and an EARN")
+    if settle.author != earn.peer or settle.peer != earn.author:
+        raise RuleBroken("E_PEERKEY", "a half is by or for another key")
+    if earn.link != settle_leaf:
+        raise RuleBroken("E_LINK", "the EARN links to another SETTLE")
+    if earn[8] != settle[8] or earn[10:16] != settle[10:16] or earn.digest != settle.digest:
+        raise RuleBroken("E_MISMATCH", "the halves disagree on request, model, tokens, price or digest")
+    if earn.served != settle.consumed:
+        raise RuleBroken("E_PAIRVIEW", f"{earn.served} earned from, {settle.consumed} spent at each other")
+    if earn.consumed < settle.served:
+        raise RuleBroken("E_PAIRVIEW", f"the worker signed for {earn.consumed}, not for {settle.served}")
+    if earn.t_ms < settle.t_ms - CLOCKS_APART_MS:
+        raise RuleBroken("E_PAIRTIME", f"earned {(settle.t_ms - earn.t_ms) // 1000} s before it was settled")

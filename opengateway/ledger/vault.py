@@ -1,0 +1,170 @@
+"""What survives: the own chain in its database, the high-water mark beside it, and the way back to both.
+
+At start the last entries are checked and held against the mark. A ledger that has lost something opens
+read-only: signing on from an older state would be a fork, which costs the node its good name for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from opengateway.errors import DiskFull, LedgerMismatch, LedgerReadOnly
+from opengateway.identity import Identity, short
+from opengateway.ledger.chain import Chain, check_tail
+from opengateway.ledger.entry import ENTRY_LIMIT, EntryInvalid, Signed, read_body
+from opengateway.ledger.mark import Mark, Position
+from opengateway.ledger.rules import RuleBroken, totals_in
+from opengateway.ledger.space import Space
+from opengateway.ledger.store import Store
+from opengateway.units import NetworkId
+
+TAIL = 1000
+"""Entries checked at start, 0.1 s. Older damage is found by the audit and repaired from counterparties."""
+
+
+class Vault:
+    """Chain, database and mark as one thing. `damage` says why it is read-only, and is empty if it is not."""
+
+    def __init__(self, path: Path, identity: Identity, net: NetworkId, now_ms: Callable[[], int]) -> None:
+        """Raises `HomeBusy`, `LedgerMismatch`."""
+        self.now_ms = now_ms
+        self.chain = Chain(identity, net)
+        self.damage = ""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._mark = Mark(path.with_name(path.name + ".mark"))
+        try:
+            self.space = Space(path.with_name(path.name + ".ballast"))
+            self.store = self._open(path)
+            self._mark.fresh = False
+            if not self.damage and not self.chain.entries:
+                recovery = Identity.load_or_create(path.with_name("recovery.key"))
+                new = self.chain.genesis(hashlib.sha256(recovery.node_id).digest(), now_ms())
+                self.chain.advance(new)
+                self.store.add_entry(new)
+                self.commit()
+        except BaseException:
+            self._mark.close()
+            raise
+
+    def _open(self, path: Path) -> Store:
+        try:
+            store = Store(path)
+        except sqlite3.DatabaseError as error:
+            self.damage = f"the ledger's database is damaged: {error}"
+            return Store(":memory:")
+        try:
+            self._load(store)
+        except (LedgerReadOnly, RuleBroken, EntryInvalid) as error:
+            self.damage = f"the ledger is damaged: {error}"
+        except LedgerMismatch:
+            store.close()
+            raise
+        return store
+
+    def _load(self, store: Store) -> None:
+        """The chain's end from the database. Raises what the checks raise, `damage` is for lost entries."""
+        count = store.count()
+        rows = list(store.rows(max(0, count - TAIL)))
+        if rows:
+            self._require_ours(store)
+        last = check_tail(rows, self.chain.author, self.chain.net)
+        if len(rows) != min(count, TAIL):
+            raise RuleBroken("E_SEQ", "entries are missing from the database")
+        if last is not None:
+            self.chain.entries, self.chain.leaf = count, rows[-1].leaf
+            self.chain.t_ms, self.chain.totals = last.t_ms, totals_in(last)
+        mark = self._mark.position
+        if mark is None:
+            self.damage = "the ledger's high-water mark cannot be read, so lost entries would not be noticed"
+        elif self._mark.fresh and count:
+            self.damage = "the ledger's high-water mark is gone, so lost entries would not be noticed"
+        elif mark.entries > count:
+            self.damage = f"the ledger ends at entry {count - 1}, entry {mark.entries - 1} had been signed"
+        elif mark.entries:
+            marked = next(store.rows(mark.entries - 1), None)
+            if marked is None or marked.leaf != mark.leaf:
+                self.damage = f"entry {mark.entries - 1} of the ledger is not the one that had been signed"
+
+    def _require_ours(self, store: Store) -> None:
+        first = next(store.rows(), None)
+        if first is None or len(first.body) > ENTRY_LIMIT:
+            return
+        try:
+            genesis = read_body(first.body, self.chain.net)
+        except EntryInvalid as error:
+            if error.reason != "network":
+                raise
+            raise LedgerMismatch(
+                "the ledger in this home is of another network",
+                hint="set the network's name and secret back, or use another --home for the other network",
+            ) from error
+        if genesis.author != self.chain.author:
+            raise LedgerMismatch(
+                f"the ledger here is that of {short(genesis.author)}, not of {short(self.chain.author)}",
+                hint="put the old identity.key back, or move ledger.db and what is named after it away "
+                "to begin as a new node without its credit",
+            )
+
+    def require_writable(self) -> None:
+        """Raises `LedgerReadOnly`."""
+        if self.damage:
+            raise LedgerReadOnly(
+                f"{self.damage}; nothing is signed, because that could contradict what was signed before",
+                hint="keep the folder as it is: peers hold the missing entries to repair it from",
+            )
+
+    def append(self, new: Signed, half: Signed | None = None) -> Signed:
+        """Makes `new` the head. It may be sent after the next commit."""
+        self.chain.advance(new)
+        self.store.add_entry(new, half)
+        return new
+
+    def commit(self) -> None:
+        """Everything since the last commit is durable when this returns.
+
+        Raises `DiskFull` or `LedgerReadOnly`; then nothing of it happened and `restore` must follow.
+        """
+        if not self.store.waiting:
+            return
+        try:
+            self._commit_rows()
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                self.damage = f"the ledger's database failed: {error}"
+                self.require_writable()
+            raise DiskFull(
+                "the disk is full: the ledger could not be written, and nothing was sent",
+                hint="make room on the disk of the node's home folder",
+            ) from error
+        try:
+            self._mark.write(Position(self.chain.entries, self.chain.leaf))
+        except OSError as error:
+            self.damage = f"the ledger's high-water mark cannot be written: {os.strerror(error.errno or 0)}"
+            self.require_writable()
+
+    def _commit_rows(self) -> None:
+        try:
+            self.store.commit()
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL or not self.space.release():
+                raise
+            self.store.commit()
+
+    def restore(self) -> None:
+        """Back to the last commit."""
+        self.store.drop()
+        self.chain.reset()
+        if not self.damage:
+            try:
+                self._load(self.store)
+            except (LedgerReadOnly, RuleBroken, EntryInvalid) as error:
+                self.damage = f"the ledger is damaged: {error}"
+
+    def close(self) -> None:
+        """Drops what was not committed."""
+        self.store.close()
+        self._mark.close()

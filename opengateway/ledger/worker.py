@@ -1,0 +1,189 @@
+"""The side that serves and earns: admit -> delivered, or release -> earn."""
+
+from __future__ import annotations
+
+from opengateway.errors import LedgerRefused
+from opengateway.ledger.admission import Admission, Pool, unsecured_part
+from opengateway.ledger.chain import Draft
+from opengateway.ledger.entry import EARN, OPEN, SETTLE, Entry, Signed, Terms, leaf_of, read_body
+from opengateway.ledger.journal import Journal, refusing
+from opengateway.ledger.price import Price, cost
+from opengateway.ledger.rules import CLOCKS_APART_MS, check_release, pair_in
+from opengateway.ledger.store import ADMITTED, DELIVERED, RELEASED, SETTLED, UNPAID, Opening, wire_of
+from opengateway.units import NodeId
+
+SWEEP_EVERY_MS = 60_000
+
+
+class Worker:
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.load()
+
+    def load(self) -> None:
+        self._serving: dict[tuple[NodeId, bytes], Opening] = {}
+        self._pool = Pool()
+        self._swept_ms = 0
+        store = self._journal.vault.store
+        with self._journal.reading():
+            self._pool = Pool(*store.pool())
+            for opening in store.serving():
+                self._serving[opening.peer, opening.rid] = opening
+                self._journal.debts.change(opening.peer, reserved=opening.due)
+
+    def admit(self, opening: bytes, requester: NodeId, price: Price, model: str) -> Admission:
+        journal = self._journal
+        vault, now = journal.vault, journal.now_ms()
+        vault.require_writable()
+        vault.space.require(now)
+        if not opening and price == (0, 0):
+            return Admission(requester, b"", model, 0, 0, 0, 0)
+        new = journal.form(opening, OPEN, requester)
+        entry = new.entry
+        _require_offered(entry, price, model)
+        _require_clock(entry, now)
+        if vault.store.opening(requester, entry.rid):
+            raise LedgerRefused("this request id was used before", reason="duplicate")
+        journal.require_known_totals(entry)
+        u = self.unsecured(requester, entry.hold)
+        journal.require_signature(new)
+        journal.witness(new)
+        journal.remember(new)
+        row = Opening(requester, entry.rid, new.body, new.signature, now, ADMITTED, entry.hold)
+        self._put(row, reserved=entry.hold)
+        vault.store.put_pool(self._pool.forgiven, self._pool.at_ms)
+        return Admission(
+            requester, entry.rid, entry.model, entry.hold, u, entry.prompt_tokens, entry.completion_tokens
+        )
+
+    def unsecured(self, requester: NodeId, price: int) -> int:
+        """u of the admission rule for this price, changing nothing. Raises `NotEnoughCredit`."""
+        debts, policy = self._journal.debts, self._journal.policy
+        standing = debts.standing(requester)
+        left = self._pool.left(policy, debts.exposed, self._journal.now_ms()) + standing.exposed
+        return unsecured_part(price, standing, left, policy, trusted=requester not in self._journal.faulty)
+
+    def _put(self, opening: Opening, *, reserved: int = 0, unpaid: int = 0) -> None:
+        """A request in its new state, and what that changes in the pair (differences, ucr)."""
+        debts, store = self._journal.debts, self._journal.vault.store
+        key = opening.peer, opening.rid
+        if opening.state in (ADMITTED, DELIVERED):
+            self._serving[key] = opening
+        else:
+            self._serving.pop(key, None)
+        debts.change(opening.peer, reserved=reserved, unpaid=unpaid)
+        store.put_opening(opening)
+        if unpaid:
+            store.put_pair(opening.peer, debts.pair(opening.peer), debts.unpaid(opening.peer))
+
+    def release(self, rid: bytes, requester: NodeId) -> None:
+        opening = self._serving.get((requester, rid))
+        if opening:
+            self._put(opening._replace(state=RELEASED, due=0), reserved=-opening.due)
+
+    def delivered(self, rid: bytes, requester: NodeId, prompt_tokens: int, completion_tokens: int) -> None:
+        opening = self._journal.vault.store.opening(requester, rid)
+        if opening is None or opening.state == RELEASED:
+            return
+        entry = read_body(opening.body, self._journal.net)
+        worth = cost(prompt_tokens, completion_tokens, entry.price_prompt, entry.price_completion)
+        new = opening._replace(due=min(entry.hold, worth))
+        if opening.state in (ADMITTED, DELIVERED):
+            self._put(new._replace(state=DELIVERED), reserved=new.due - opening.due)
+        else:
+            self._put(new, unpaid=_missing(new) - _missing(opening))
+
+    def earn(self, settle: bytes, requester: NodeId) -> bytes:
+        journal = self._journal
+        vault = journal.vault
+        vault.require_writable()
+        half = journal.form(settle, SETTLE, requester)
+        entry = half.entry
+        stored = vault.store.find(EARN, requester, entry.rid)
+        if stored and stored.peer_body == half.body:
+            return wire_of(stored)
+        opening = vault.store.opening(requester, entry.rid)
+        if opening is None:
+            raise LedgerRefused("a SETTLE for a request that was never admitted", reason="no_open")
+        journal.require_signature(half)
+        known = journal.stored_half(stored) if stored else None
+        if known is not None:
+            journal.require_consistent(half, known)
+            raise LedgerRefused("this request was settled before", reason="duplicate")
+        journal.witness(half)
+        self._require_settles(half, opening)
+        terms = Terms(*entry[10:17])._replace(hold=0)
+        draft = Draft(EARN, requester, entry.rid, half.leaf, terms, entry.digest)
+        new = vault.append(journal.next(draft), half)
+        journal.remember(half)
+        self._pay(opening, new)
+        return new.wire
+
+    def _require_settles(self, half: Signed, opening: Opening) -> None:
+        entry = half.entry
+        opened = read_body(opening.body, self._journal.net)
+        with refusing():
+            check_release(opened, leaf_of(opening.body), entry)
+        if entry.t_ms > self._journal.now_ms() + CLOCKS_APART_MS:
+            raise LedgerRefused("a SETTLE from the future", reason="clock")
+        self._journal.require_known_totals(entry)
+        follows = self._journal.debts.pair(entry.author).served + entry.amount
+        if entry.consumed != follows:
+            raise LedgerRefused(
+                f"settles up to {entry.consumed} ucr, but after what arrived here it would be {follows}",
+                reason="out_of_order",
+                hint="send the SETTLEs that no EARN came back for, oldest first",
+            )
+
+    def _pay(self, opening: Opening, earned: Signed) -> None:
+        debts = self._journal.debts
+        new = opening._replace(state=SETTLED, paid=earned.entry.amount)
+        debts.change(opening.peer, pair=pair_in(earned.entry))
+        if opening.state == ADMITTED:  # what was delivered is not known yet: `delivered` will say
+            self._put(new._replace(due=0), reserved=-opening.due)
+        elif opening.state == DELIVERED:
+            self._put(new, reserved=-opening.due, unpaid=_missing(new))
+        else:
+            self._put(new, unpaid=_missing(new) - _missing(opening))
+        self._journal.vault.store.put_pair(opening.peer, debts.pair(opening.peer), debts.unpaid(opening.peer))
+
+    def sweep(self) -> None:
+        """Once a minute: answers that nobody settled in time count as left unpaid."""
+        now = self._journal.now_ms()
+        if 0 <= now - self._swept_ms < SWEEP_EVERY_MS:
+            return
+        self._swept_ms = now
+        late = now - self._journal.policy.settle_within_ms
+        for opening in [o for o in self._serving.values() if o.state == DELIVERED and o.at_ms < late]:
+            self._put(opening._replace(state=UNPAID), reserved=-opening.due, unpaid=opening.due)
+
+    def forget_unserved(self) -> None:
+        """After a start: what was admitted by the former life and never delivered costs nothing."""
+        for opening in [o for o in self._serving.values() if o.state == ADMITTED]:
+            self._put(opening._replace(state=RELEASED, due=0), reserved=-opening.due)
+
+
+def _missing(opening: Opening) -> int:
+    """ucr of an ended request that were delivered and not paid."""
+    return max(0, opening.due - opening.paid)
+
+
+def _require_offered(entry: Entry, price: Price, model: str) -> None:
+    if (entry.price_prompt, entry.price_completion) != price:
+        raise LedgerRefused(
+            f"the price is {price.prompt} ucr per prompt token and {price.completion} per completion token, "
+            f"not {entry.price_prompt} and {entry.price_completion}",
+            reason="price",
+            hint="ask for a new quote",
+        )
+    if model and entry.model != model:
+        raise LedgerRefused(f"an OPEN for {entry.model}, not for {model}", reason="model")
+
+
+def _require_clock(entry: Entry, now_ms: int) -> None:
+    if abs(entry.t_ms - now_ms) > CLOCKS_APART_MS:
+        raise LedgerRefused(
+            f"the clocks of the two nodes differ by {(entry.t_ms - now_ms) / 1000:+.0f} s",
+            reason="clock",
+            hint="set this computer's clock (timedatectl set-ntp true)",
+        )
