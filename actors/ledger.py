@@ -1,0 +1,183 @@
+"""Keeps the node's book, and keeps its promise that nothing leaves before it is durable.
+
+Everything in the mailbox is done first, then one commit makes all of it durable, then everyone is
+answered (group commit): under load one fsync serves dozens of requests, and alone a request waits for
+its own fsync only.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from actors.kernel import LATER, Actor, Reply
+from actors.messages import (
+    Admit,
+    Countersigned,
+    Delivered,
+    DescribeAccounts,
+    DescribeBalance,
+    DescribeHistory,
+    Earn,
+    Export,
+    LedgerMessage,
+    OpenHold,
+    SettleHold,
+    Unanswered,
+    Unserved,
+)
+from opengateway.errors import OpenGatewayError
+from opengateway.identity import Identity, base32, short
+from opengateway.ledger.book import Book
+from opengateway.units import NetworkId
+
+BATCH_LIMIT = 256
+"""Entries before a commit that does not wait for the mailbox to run dry: about 20 ms of signing."""
+
+
+class Ledger(Actor[LedgerMessage]):
+    def __init__(self, path: Path, identity: Identity, net: NetworkId, *, now_ms: Callable[[], int]) -> None:
+        super().__init__()
+        self._open_book: Callable[[], Book] = lambda: Book(path, identity, net, now_ms=now_ms)
+        self._book: Book | None = None
+        self._unanswered: list[tuple[Reply[Any], Any]] = []
+        self._dirty = False
+
+    @property
+    def book(self) -> Book:
+        assert self._book is not None
+        return self._book
+
+    def on_start(self) -> None:
+        self._book = self._open_book()
+        # Requests that were in flight when the former life ended: their answers went nowhere.
+        for opened in self._book.open_holds() if not self._book.damage else ():
+            self._book.void(opened.rid)
+        self._book.commit()
+
+    def on_exit(self) -> None:
+        if self._book is not None:
+            self._book.close()
+
+    def on_idle(self) -> None:
+        self._commit()
+
+    def on_receive(self, message: LedgerMessage) -> Any:
+        reply = self.reply
+        try:
+            answer = self._do(message)
+        except OpenGatewayError as error:
+            # A refusal is an answer. It commits to nothing, so it need not wait for the commit.
+            if reply is not None:
+                reply.refuse(error)
+                return LATER
+            return None
+        if reply is not None:
+            self._unanswered.append((reply, answer))
+        if len(self._unanswered) >= BATCH_LIMIT:
+            self._commit()
+        return LATER if reply is not None else None
+
+    def _commit(self) -> None:
+        if self._dirty:
+            self.book.commit()
+            self._dirty = False
+        answered, self._unanswered = self._unanswered, []
+        for reply, answer in answered:
+            reply.set(answer)
+
+    def _do(self, message: LedgerMessage) -> Any:
+        book = self.book
+        match message:
+            case OpenHold():
+                self._dirty = True
+                return book.open(
+                    message.peer,
+                    message.rid,
+                    message.model,
+                    prompt_tokens=message.prompt_tokens,
+                    max_completion=message.max_completion,
+                    price_prompt=message.price_prompt,
+                    price_completion=message.price_completion,
+                )
+            case SettleHold(rid, prompt_tokens, completion_tokens, digest):
+                self._dirty = True
+                if not prompt_tokens and not completion_tokens:
+                    book.void(rid)
+                    return b""
+                return book.settle(
+                    rid, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, digest=digest
+                )
+            case Countersigned(peer, entry):
+                self._dirty = True
+                book.countersigned(entry, peer)
+            case Unanswered(peer):
+                return [entry for who, _, entry in book.unanswered() if who == peer]
+            case Admit():
+                self._dirty = True
+                admission = book.admit(
+                    message.opening,
+                    message.requester,
+                    price_prompt=message.price_prompt,
+                    price_completion=message.price_completion,
+                )
+                return admission.rid
+            case Delivered(rid, requester, prompt_tokens, completion_tokens):
+                self._dirty = True
+                book.delivered(rid, requester, prompt_tokens, completion_tokens)
+            case Unserved(rid, requester):
+                self._dirty = True
+                book.release(rid, requester)
+            case Earn(entry, requester):
+                self._dirty = True
+                return book.earn(entry, requester)
+            case DescribeBalance():
+                return self._balance()
+            case DescribeHistory(limit):
+                return [_entry(line) for line in book.history(limit)]
+            case DescribeAccounts():
+                return [_account(pair) for pair in book.peers()]
+            case Export():
+                out = io.BytesIO()
+                book.commit()
+                self._dirty = False
+                book.export(out)
+                return out.getvalue()
+        return None
+
+    def _balance(self) -> dict[str, Any]:
+        balance = self.book.balance()
+        return {
+            "balance": balance.balance,
+            "earned": balance.earned,
+            "spent": balance.spent,
+            "held": balance.held,
+            "entries": balance.entries,
+        }
+
+
+def _entry(line: Any) -> dict[str, Any]:
+    return {
+        "seq": line.seq,
+        "t_ms": line.t_ms,
+        "type": line.type,
+        "peer": base32(line.peer) if any(line.peer) else "",
+        "name": short(line.peer) if any(line.peer) else "",
+        "model": line.model,
+        "prompt_tokens": line.prompt_tokens,
+        "completion_tokens": line.completion_tokens,
+        "amount": line.amount,
+    }
+
+
+def _account(pair: Any) -> dict[str, Any]:
+    return {
+        "id": base32(pair.peer),
+        "short": short(pair.peer),
+        "name": short(pair.peer),
+        "served": pair.served,
+        "consumed": pair.consumed,
+        "net": pair.net,
+    }

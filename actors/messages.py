@@ -1,0 +1,476 @@
+"""The node's whole conversation on one page: every message that its actors say to each other.
+
+Grouped by who hears it. What peers say on the wire is another set: opengateway/wire/messages.py.
+Commands are imperatives, events past tense, and a `Request[R]` is answered with an `R`.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from actors.kernel import Request
+from opengateway.discovery.sightings import Sighting
+from opengateway.engines.protocol import GenerateRequest, ModelInfo
+from opengateway.engines.stream import Finished, Stream
+from opengateway.errors import OpenGatewayError
+from opengateway.models.clusters import ClusterRegistry
+from opengateway.models.machine import Machine
+from opengateway.routing.market import Place
+from opengateway.routing.views import PeerView, Price, WorkerView
+from opengateway.units import NodeId
+
+QUEUE_PATIENCE = 120.0
+"""Seconds that a job waits for a free slot: most HTTP clients give up after one to ten minutes."""
+
+# -- what the messages carry -----------------------------------------------------------------------
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One request on its way through this node. It belongs to the Scheduler; `stream` to the loop."""
+
+    request: GenerateRequest
+    stream: Stream
+    id: str = field(default_factory=lambda: f"req-{secrets.token_hex(8)}")
+    """What users and logs call it."""
+    rid: bytes = field(default_factory=lambda: secrets.token_bytes(16))
+    """What the ledgers know it by: fresh for every place that is asked, since a ledger takes each once.
+    Of a peer's job: the peer's, once it is admitted; until then empty."""
+    scope: str = "anywhere"
+    """local: this node only; friends: and its link; anywhere."""
+    origin: NodeId | None = None
+    """The peer that asks; None: one of our own users."""
+    opening: bytes = b""
+    """The peer's signed OPEN, when a peer asks."""
+    deadline: float = field(default_factory=lambda: time.monotonic() + QUEUE_PATIENCE)
+    """Monotonic seconds by which somebody must have begun to answer."""
+    created: float = field(default_factory=time.monotonic)
+    tried: set[Place] = field(default_factory=set)
+    """Places that failed it."""
+    why: OpenGatewayError | None = None
+    """The last failure: the error that the caller gets if nobody is left."""
+
+
+# -- Scheduler -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Get this answered: by us, or (our own users' jobs only) by a peer."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """The caller went away while the job was waiting."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Our ledger holds the price for this job at this peer; `error` says why not."""
+
+    job: Job
+    peer: NodeId
+    price: Price
+    rid: bytes
+    entry: bytes
+    error: OpenGatewayError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Our ledger has judged a peer's OPEN; `error` is the refusal."""
+
+    job: Job
+    rid: bytes
+    error: OpenGatewayError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """A place (a worker's name or a peer's id) is done with a job, one way or the other."""
+
+    job: Job
+    place: Place
+    finished: Finished | None
+    error: OpenGatewayError | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerChanged:
+    view: WorkerView
+
+
+@dataclass(frozen=True, slots=True)
+class PeersChanged:
+    peers: tuple[PeerView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Look at the clock: deadlines, redials, refreshes."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeJobs(Request[dict[str, Any]]):
+    """Counts, and the jobs in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeModels(Request[list[dict[str, Any]]]):
+    """What can be asked for now, here and at peers."""
+
+
+SchedulerMessage: TypeAlias = (
+    Submit
+    | Abandoned
+    | Opened
+    | Admitted
+    | JobEnded
+    | WorkerChanged
+    | PeersChanged
+    | Tick
+    | DescribeJobs
+    | DescribeModels
+)
+
+# -- InferenceWorker -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Answer this now: the Scheduler counts the slots."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class EngineEnded:
+    """The engine's process is gone. `how` is a sentence."""
+
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsSeen:
+    """What the engine serves, asked again; `error` if it does not answer."""
+
+    models: tuple[ModelInfo, ...]
+    error: OpenGatewayError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedSeen:
+    """An answer was finished at these speeds, in tokens/s; 0 where unknown."""
+
+    model: str
+    prompt_tps: float
+    generate_tps: float
+
+
+WorkerMessage: TypeAlias = Generate | EngineEnded | ModelsSeen | SpeedSeen | Tick
+
+# -- SwarmPeer -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Try to reach this endpoint; `expect` says who should answer there."""
+
+    endpoint: str
+    expect: NodeId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    peer: NodeId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Ask this peer; the price is already held in our ledger."""
+
+    job: Job
+    peer: NodeId
+    ring: str
+    peer_name: str
+    price: Price
+    rid: bytes
+    entry: bytes
+    """The signed OPEN; empty if nothing is to be paid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advertise:
+    """Our node record is now this."""
+
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeWire(Request[dict[str, Any]]):
+    """Port, endpoints, LAN problem, counters, sessions."""
+
+
+SwarmPeerMessage: TypeAlias = Dial | HangUp | Dispatch | Advertise | Tick | DescribeWire
+
+# -- Registry --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WireUp:
+    """Peers can reach us on this port."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sighted:
+    """Somebody was seen on the link."""
+
+    sighting: Sighting
+
+
+@dataclass(frozen=True, slots=True)
+class LeftLink:
+    """Somebody said goodbye on the link."""
+
+    peer: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class PeerUp:
+    peer: NodeId
+    record: bytes
+    endpoint: str | None
+    dialled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDown:
+    peer: NodeId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSeen:
+    peer: NodeId
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DialFailed:
+    endpoint: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTrips:
+    """Smoothed round trips of all sessions, in ms, and when each was last heard (monotonic)."""
+
+    sessions: tuple[tuple[NodeId, float | None, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The machine is this."""
+
+    machine: Machine
+
+
+@dataclass(frozen=True, slots=True)
+class ClustersRead:
+    """The cluster registry was read."""
+
+    registry: ClusterRegistry
+
+
+@dataclass(frozen=True, slots=True)
+class TellPeers:
+    """The Scheduler was restarted: tell it of the peers again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connect(Request[dict[str, Any]]):
+    """Keep a session with this peer: an id, a short id, a name or an endpoint. Answered once it is up."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect(Request[dict[str, Any]]):
+    """End the session and do not redial until told to connect, or until the peer calls."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class DescribePeers(Request[list[dict[str, Any]]]):
+    cluster: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeClusters(Request[list[dict[str, Any]]]):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeSelf(Request[dict[str, Any]]):
+    """Our own record: clusters, models, endpoints."""
+
+
+RegistryMessage: TypeAlias = (
+    WireUp
+    | Sighted
+    | LeftLink
+    | PeerUp
+    | PeerDown
+    | RecordSeen
+    | DialFailed
+    | RoundTrips
+    | WorkerChanged
+    | Measured
+    | ClustersRead
+    | TellPeers
+    | Connect
+    | Disconnect
+    | DescribePeers
+    | DescribeClusters
+    | DescribeSelf
+    | Tick
+)
+
+# -- Gauge -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Measure(Request[dict[str, Any]]):
+    """Measure the machine anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeMachine(Request[dict[str, Any]]):
+    pass
+
+
+GaugeMessage: TypeAlias = Measure | DescribeMachine | Tick
+
+# -- Ledger ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OpenHold(Request[bytes]):
+    """Hold the most that this request can cost at this peer; answered with the signed OPEN, durable."""
+
+    peer: NodeId
+    rid: bytes
+    model: str
+    prompt_tokens: int
+    max_completion: int
+    price_prompt: int
+    price_completion: int
+
+
+@dataclass(frozen=True, slots=True)
+class SettleHold(Request[bytes]):
+    """Sign what was received; answered with the SETTLE, durable. Nothing received: the hold is void
+    and the answer is empty."""
+
+    rid: bytes
+    prompt_tokens: int
+    completion_tokens: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Countersigned:
+    """The worker's EARN for one of our SETTLEs."""
+
+    peer: NodeId
+    entry: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered(Request[list[bytes]]):
+    """Our SETTLEs that this peer has not countersigned, oldest first: to be sent again."""
+
+    peer: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Admit(Request[bytes]):
+    """May this peer be served? Answered with the id of the request; refused with `NotEnoughCredit`, ..."""
+
+    opening: bytes
+    requester: NodeId
+    price_prompt: int
+    price_completion: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """This is what a peer got from us."""
+
+    rid: bytes
+    requester: NodeId
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unserved:
+    """An admitted request was not served after all."""
+
+    rid: bytes
+    requester: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Earn(Request[bytes]):
+    """A peer's SETTLE; answered with our EARN, durable."""
+
+    entry: bytes
+    requester: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeBalance(Request[dict[str, Any]]):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeHistory(Request[list[dict[str, Any]]]):
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeAccounts(Request[list[dict[str, Any]]]):
+    """Pair totals with every peer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export(Request[bytes]):
+    """The whole chain as an OGWL1 file."""
+
+
+LedgerMessage: TypeAlias = (
+    OpenHold
+    | SettleHold
+    | Countersigned
+    | Unanswered
+    | Admit
+    | Delivered
+    | Unserved
+    | Earn
+    | DescribeBalance
+    | DescribeHistory
+    | DescribeAccounts
+    | Export
+)

@@ -1,0 +1,126 @@
+"""What this node says about itself: gathered from its engines, its machine and its addresses, signed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from opengateway.discovery.addresses import endpoint, local_endpoints
+from opengateway.discovery.record import (
+    CLUSTERS,
+    MODELS,
+    NAME_LENGTH,
+    ModelOffer,
+    NodeRecord,
+    RecordRefused,
+    sign_record,
+)
+from opengateway.identity import Identity
+from opengateway.models.clusters import DERIVED, ClusterRegistry
+from opengateway.regions import Region
+from opengateway.routing.views import ServedModel, WorkerView
+from opengateway.units import NetworkId
+
+LIFE_MS = 3600 * 1000
+"""An hour: a node that has vanished without a goodbye is offered by nobody for longer."""
+REFRESH_MS = LIFE_MS // 3
+ANY_HOST = ("*", "0.0.0.0", "::", "")
+
+
+@dataclass(slots=True)
+class OwnRecord:
+    identity: Identity
+    net: NetworkId
+    name: str
+    version: str
+    region: Region
+    now_ms: Callable[[], int]
+    host: str = "*"
+    port: int = 0
+    contributes: bool = True
+    registry: ClusterRegistry = DERIVED
+    workers: dict[str, WorkerView] = field(default_factory=dict)
+    problem: str = ""
+    """Why the record does not say everything; empty if it does."""
+    record: NodeRecord | None = None
+    signed: bytes = b""
+    signed_ms: int = 0
+
+    def endpoints(self) -> tuple[str, ...]:
+        if not self.port:
+            return ()
+        if self.host in ANY_HOST:
+            return local_endpoints(self.port)
+        import ipaddress
+
+        try:
+            return (endpoint(ipaddress.ip_address(self.host), self.port),)
+        except ValueError:
+            return local_endpoints(self.port)
+
+    def offers(self) -> list[tuple[WorkerView, ServedModel]]:
+        """What engines that run can serve, each model once."""
+        found: dict[str, tuple[WorkerView, ServedModel]] = {}
+        for view in self.workers.values():
+            if view.state == "running":
+                for model in view.models:
+                    found.setdefault(model.name, (view, model))
+        return list(found.values())
+
+    def clusters(self) -> tuple[str, ...]:
+        """The clusters that this node is in: one for each model that it serves in its region."""
+        names = [self.registry.cluster_for(self.region.code, model.name) for _, model in self.offers()]
+        return tuple(dict.fromkeys(names))[:CLUSTERS]
+
+    def sign(self) -> bytes:
+        """Make it anew, with a higher sequence number."""
+        now = self.now_ms()
+        offers = [_offer(model) for _, model in self.offers() if self.contributes][:MODELS]
+        slots = sum(v.slots for v in self.workers.values() if v.state == "running") if offers else 0
+        self.problem = ""
+        while True:
+            record = NodeRecord(
+                node_id=self.identity.node_id,
+                name=self.name,
+                version=self.version,
+                region=self.region.code,
+                country=self.region.country,
+                endpoints=self.endpoints(),
+                relays=(),
+                clusters=self.clusters() if offers else (),
+                models=tuple(offers),
+                slots=slots,
+                state="ready" if offers else "client",
+                seq=max(now, self.record.seq + 1 if self.record else 0),
+                expires_ms=now + LIFE_MS,
+            )
+            try:
+                self.signed = sign_record(self.identity, self.net, record, now_ms=now)
+            except RecordRefused as refused:
+                if not offers:
+                    raise
+                # An engine with a hundred models, or one with an unprintable name: offer what fits.
+                dropped = offers.pop()
+                self.problem = f"the model {dropped.name!r} is not offered to peers: {refused}"
+                continue
+            self.record, self.signed_ms = record, now
+            return self.signed
+
+    def stale(self) -> bool:
+        return self.now_ms() - self.signed_ms > REFRESH_MS
+
+
+def _offer(model: ServedModel) -> ModelOffer:
+    return ModelOffer(
+        name=model.name[:NAME_LENGTH],
+        digest=model.digest,
+        parameters_m=model.parameters_m,
+        quantisation=model.quantisation,
+        context=model.context,
+        prompt_tps=round(model.prompt_tps),
+        generate_tps=round(model.generate_tps),
+        price_prompt=model.price.prompt,
+        price_completion=model.price.completion,
+        demo=model.demo,
+        abilities=model.abilities,
+    )

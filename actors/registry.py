@@ -1,0 +1,336 @@
+"""Peers, clusters and models: who is there, how to reach them, what they offer, and what we offer.
+
+The table itself is opengateway/discovery/peers.py; here is its upkeep: who is dialled when, whose record
+is believed, and who is told of a change.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from actors.kernel import LATER, Actor, Address, Refused, Reply
+from actors.messages import (
+    Advertise,
+    ClustersRead,
+    Connect,
+    DescribeClusters,
+    DescribePeers,
+    DescribeSelf,
+    Dial,
+    DialFailed,
+    Disconnect,
+    HangUp,
+    LeftLink,
+    Measured,
+    PeerDown,
+    PeersChanged,
+    PeerUp,
+    RecordSeen,
+    RegistryMessage,
+    RoundTrips,
+    SchedulerMessage,
+    Sighted,
+    SwarmPeerMessage,
+    TellPeers,
+    Tick,
+    WireUp,
+    WorkerChanged,
+)
+from actors.own_record import OwnRecord
+from actors.roster import Roster, Session
+from opengateway.discovery.addresses import parse_endpoint
+from opengateway.discovery.peer_cache import PeerCache
+from opengateway.discovery.peers import PeerBook
+from opengateway.discovery.record import NodeRecord, RecordRefused, open_record
+from opengateway.errors import PeerUnknown, PeerUnreachable
+from opengateway.identity import base32, from_base32, short
+from opengateway.units import NetworkId, NodeId
+
+logger = logging.getLogger(__name__)
+
+TICK = 0.5
+SAVE_EVERY = 10.0
+"""Seconds between writes of the peer cache; a crash forgets at most who was met in the last ten."""
+CONNECT_LIMIT = 10.0
+"""Seconds that `connect` waits: two dial attempts."""
+BOOTSTRAP_RETRY = (1.0, 30.0)
+"""First and longest pause between attempts at a bootstrap endpoint, which is retried for ever."""
+ADDRESS_CHECK = 2.0
+"""Seconds between looks at our own addresses: a laptop that changes networks is found again soon."""
+BYE = ("it said goodbye", "it left")
+
+
+class Registry(Actor[RegistryMessage]):
+    def __init__(
+        self,
+        own: OwnRecord,
+        net: NetworkId,
+        *,
+        cache: PeerCache,
+        bootstrap: tuple[str, ...],
+        swarm_peer: Address[SwarmPeerMessage],
+        scheduler: Address[SchedulerMessage],
+        now_ms: Callable[[], int],
+    ) -> None:
+        super().__init__()
+        self._own = own
+        self._net = net
+        self._cache = cache
+        self._swarm_peer = swarm_peer
+        self._scheduler = scheduler
+        self._now_ms = now_ms
+        self._book = PeerBook(own.identity.node_id)
+        self._roster = Roster(own.region.code)
+        self._wanted = {f"tcp://{where}": [0.0, 0.0] for where in bootstrap}
+        """Endpoints to keep a session with: [next attempt (monotonic), pause]."""
+        self._unwanted: set[NodeId] = set()
+        self._waiting: list[tuple[Connect, str, float, Reply[Any]]] = []
+        self._saved = self._looked = time.monotonic()
+
+    def on_start(self) -> None:
+        self._cache.load(self._book)
+        self._advertise()
+        self.address.tell_later(TICK, Tick(), replace=True)
+
+    def on_exit(self) -> None:
+        self._cache.save(self._book)
+        self._cache.close()
+
+    def on_receive(self, message: RegistryMessage) -> Any:
+        match message:
+            case PeerUp():
+                self._peer_up(message)
+            case PeerDown(peer, reason):
+                self._peer_down(peer, reason)
+            case RecordSeen(peer, record):
+                self._record_seen(peer, record)
+            case RoundTrips(sessions):
+                if self._roster.round_trips(sessions):
+                    self._tell_scheduler()
+            case Sighted(sighting):
+                if sighting.node_id not in self._unwanted:
+                    self._roster.on_link.add(sighting.node_id)
+                    self._book.seen(sighting.node_id, sighting.endpoints, now_ms=self._now_ms())
+                    self._dial_due()
+            case LeftLink(peer):
+                self._roster.on_link.discard(peer)  # a rumour: its session says whether it is gone
+            case DialFailed(endpoint, reason):
+                self._dial_failed(endpoint, reason)
+            case WireUp(port):
+                self._own.port = port
+                self._advertise()
+            case WorkerChanged(view):
+                self._own.workers[view.name] = view
+                self._advertise()
+            case ClustersRead(registry):
+                self._own.registry = registry
+                self._advertise()
+            case Measured(machine):
+                self._roster.machine = machine
+            case TellPeers():
+                self._tell_scheduler()
+            case Tick():
+                self._tick()
+            case Connect():
+                return self._connect(message)
+            case Disconnect(target):
+                return self._disconnect(target)
+            case DescribePeers(cluster):
+                return self._roster.describe(self._book, cluster, self._now_ms())
+            case DescribeClusters():
+                return self._roster.clusters(self._own)
+            case DescribeSelf():
+                return self._describe_self()
+        return None
+
+    # -- sessions ----------------------------------------------------------------------------
+
+    def _peer_up(self, up: PeerUp) -> None:
+        try:
+            record = open_record(up.record, self._net, now_ms=self._now_ms())
+            if record.node_id != up.peer:
+                raise RecordRefused("wrong_sender")
+        except RecordRefused as refused:
+            logger.warning("%s is hung up on: its record is refused: %s", short(up.peer), refused)
+            self._swarm_peer.tell(HangUp(up.peer, f"record refused: {refused.reason}"))
+            return
+        self._unwanted.discard(up.peer)
+        now = self._now_ms()
+        self._book.connected(up.peer, self._numeric(up), now_ms=now)
+        self._book.heard(up.peer, record.endpoints, seq=record.seq, now_ms=now)
+        self._roster.up(up.peer, record, up.endpoint, dialled=up.dialled)
+        logger.info("peer %s (%s) is up", short(up.peer), record.name)
+        self._answer_waiting(up)
+        self._tell_scheduler()
+
+    def _numeric(self, up: PeerUp) -> str:
+        """The endpoint that we dialled if the book can keep it: an address, not a host name."""
+        with contextlib.suppress(ValueError):
+            if up.dialled and up.endpoint:
+                parse_endpoint(up.endpoint, scoped=True)
+                return up.endpoint
+        return ""
+
+    def _peer_down(self, peer: NodeId, reason: str) -> None:
+        if self._roster.down(peer, reason) is None:
+            return
+        logger.info("peer %s is down: %s", short(peer), reason)
+        now = self._now_ms()
+        if reason.startswith(BYE):
+            self._book.departed(peer, now_ms=now)
+        else:
+            self._book.lost(peer, now_ms=now)
+        self._tell_scheduler()
+
+    def _record_seen(self, peer: NodeId, data: bytes) -> None:
+        session = self._roster.sessions.get(peer)
+        try:
+            record = open_record(data, self._net, now_ms=self._now_ms())
+        except RecordRefused as refused:
+            logger.warning("a record from %s is refused: %s", short(peer), refused)
+            return
+        if session is None or record.node_id != peer or record.seq <= session.record.seq:
+            return
+        session.record = record
+        self._book.heard(peer, record.endpoints, seq=record.seq, now_ms=self._now_ms())
+        self._tell_scheduler()
+
+    def _tell_scheduler(self) -> None:
+        self._scheduler.tell(PeersChanged(self._roster.views()))
+
+    def _advertise(self) -> None:
+        self._swarm_peer.tell(Advertise(self._own.sign()))
+
+    # -- dialling ------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        self.address.tell_later(TICK, Tick(), replace=True)
+        now = time.monotonic()
+        self._dial_due()
+        self._dial_wanted(now)
+        for waiting in [w for w in self._waiting if now > w[2]]:
+            self._waiting.remove(waiting)
+            waiting[3].refuse(
+                PeerUnreachable(
+                    f"{waiting[0].target} did not answer within {CONNECT_LIMIT:.0f} s",
+                    hint="is the node running there, in the same network, and is its port open?",
+                )
+            )
+        if now - self._looked > ADDRESS_CHECK:
+            self._looked = now
+            record = self._own.record
+            if record is not None and self._own.endpoints() != record.endpoints:
+                self._book.network_changed(now_ms=self._now_ms())
+                self._advertise()
+            elif self._own.stale():
+                self._advertise()
+        if now - self._saved > SAVE_EVERY:
+            self._saved = now
+            self._cache.save(self._book)
+
+    def _dial_due(self) -> None:
+        now = self._now_ms()
+        for dial in self._book.due(now):
+            self._book.dialled(dial, now_ms=now)
+            for endpoint in dial.endpoints[:4]:
+                self._swarm_peer.tell(Dial(endpoint, dial.node_id))
+
+    def _dial_wanted(self, now: float) -> None:
+        reached = {session.endpoint for session in self._roster.sessions.values()}
+        for endpoint, plan in self._wanted.items():
+            if endpoint in reached or now < plan[0]:
+                continue
+            plan[1] = min(max(plan[1] * 2, BOOTSTRAP_RETRY[0]), BOOTSTRAP_RETRY[1])
+            plan[0] = now + plan[1]
+            self._swarm_peer.tell(Dial(endpoint))
+
+    def _dial_failed(self, endpoint: str, reason: str) -> None:
+        self._roster.dial_errors[endpoint] = reason
+        for waiting in [w for w in self._waiting if w[1] == endpoint]:
+            self._waiting.remove(waiting)
+            hint = "is the node running there, in the same network, and is its port open?"
+            waiting[3].refuse(PeerUnreachable(f"{endpoint}: {reason}", hint=hint))
+
+    # -- on a user's word ------------------------------------------------------------------------
+
+    def _connect(self, ask: Connect) -> Any:
+        target = ask.target.strip()
+        peer = self._find(target)
+        if peer is not None and (session := self._roster.sessions.get(peer)):
+            return _connected(session)
+        reply = self.reply
+        endpoint = ""
+        if peer is not None and (known := self._book.get(peer)) is not None and known.places:
+            self._unwanted.discard(peer)
+            for endpoint in known.endpoints()[:4]:
+                self._swarm_peer.tell(Dial(endpoint, peer))
+            endpoint = base32(peer)
+        elif ":" in target:
+            endpoint = target if "://" in target else f"tcp://{target}"
+            self._swarm_peer.tell(Dial(endpoint))
+        else:
+            hint = "give its address, as in `opengateway connect HOST:PORT`; `opengateway peers` lists who is known"
+            raise Refused(PeerUnknown(f"no peer is known as {target[:60]!r}", hint=hint))
+        if reply is not None:
+            self._waiting.append((ask, endpoint, time.monotonic() + CONNECT_LIMIT, reply))
+        return LATER
+
+    def _answer_waiting(self, up: PeerUp) -> None:
+        session = self._roster.sessions[up.peer]
+        names = {up.endpoint, base32(up.peer), *session.record.endpoints}
+        for waiting in [w for w in self._waiting if w[1] in names]:
+            self._waiting.remove(waiting)
+            waiting[3].set(_connected(session))
+            if "://" in waiting[1]:
+                self._wanted.setdefault(waiting[1], [0.0, 0.0])
+
+    def _disconnect(self, target: str) -> dict[str, Any]:
+        peer = self._find(target.strip())
+        if peer is None:
+            raise Refused(
+                PeerUnknown(f"no peer is known as {target[:60]!r}", hint="`opengateway peers` lists them")
+            )
+        session = self._roster.sessions.get(peer)
+        if session is not None:
+            self._wanted.pop(session.endpoint or "", None)
+        self._unwanted.add(peer)
+        self._book.forget(peer)
+        self._swarm_peer.tell(HangUp(peer, "disconnected by its owner"))
+        return {"id": base32(peer), "short": short(peer)}
+
+    def _find(self, target: str) -> NodeId | None:
+        with contextlib.suppress(ValueError):
+            return from_base32(target)
+        known = {*self._roster.sessions, *(peer.node_id for peer in self._book)}
+        matches = [peer for peer in known if len(target) >= 4 and base32(peer).startswith(target.lower())]
+        if not matches:
+            matches = [p for p, session in self._roster.sessions.items() if session.record.name == target]
+        return matches[0] if len(matches) == 1 else None
+
+    def _describe_self(self) -> dict[str, Any]:
+        record: NodeRecord | None = self._own.record
+        return {
+            "endpoints": list(self._own.endpoints()),
+            "clusters": list(self._own.clusters()),
+            "models": [model.name for _, model in self._own.offers()],
+            "by_ring": self._roster.by_ring(),
+            "record_problem": self._own.problem,
+            "cluster_warning": self._own.registry.warning,
+            "cache_problem": self._cache.problem,
+            "dial_errors": dict(self._roster.dial_errors),
+            "state": record.state if record else "client",
+        }
+
+
+def _connected(session: Session) -> dict[str, Any]:
+    return {
+        "id": base32(session.peer),
+        "short": short(session.peer),
+        "name": session.record.name,
+        "endpoint": session.endpoint or "",
+        "rtt_ms": session.rtt_ms,
+    }

@@ -1,0 +1,338 @@
+"""Jobs in flight: finds each a place, and another one if that place fails it.
+
+The Scheduler owns every job of the node, our users' and the peers', and counts the slots of the local
+engines, so the queue is in one place. A job of a peer is admitted by the Ledger first and is only ever
+served here: nobody's request is passed on behind his back.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from actors.io_loop import IoLoop
+from actors.kernel import Actor, Address, Reply
+from actors.messages import (
+    Abandoned,
+    Admit,
+    Admitted,
+    DescribeJobs,
+    DescribeModels,
+    Dispatch,
+    Generate,
+    Job,
+    JobEnded,
+    LedgerMessage,
+    Opened,
+    OpenHold,
+    PeersChanged,
+    RegistryMessage,
+    SchedulerMessage,
+    Submit,
+    SwarmPeerMessage,
+    TellPeers,
+    Tick,
+    Unserved,
+    WorkerChanged,
+    WorkerMessage,
+)
+from opengateway.errors import AllBusy, DeadlinePassed, EngineUnavailable, OpenGatewayError, RequestError
+from opengateway.identity import short
+from opengateway.routing.hold import hold_for
+from opengateway.routing.market import Choice, Market
+from opengateway.routing.views import FREE, Price, WorkerView
+from opengateway.units import NodeId
+
+TICK = 0.25
+"""Seconds between looks at deadlines and at queued jobs."""
+QUEUE_LIMIT = 1000
+"""Jobs that wait here at most; the next one is told at once, so that it can go elsewhere."""
+PEER_QUEUE = 2
+"""Jobs of peers that may wait per slot; beyond that a peer does better to ask the next node."""
+SETTLING = 4.0
+"""Seconds after the start in which "nobody serves this" may only mean that peers are still being met."""
+
+
+class Scheduler(Actor[SchedulerMessage]):
+    def __init__(
+        self,
+        io: IoLoop,
+        *,
+        worker_of: dict[str, Address[WorkerMessage]],
+        swarm_peer: Address[SwarmPeerMessage],
+        registry: Address[RegistryMessage],
+        ledger: Address[LedgerMessage],
+        views: Mapping[str, WorkerView],
+        default_model: str = "",
+        contributes: bool = True,
+    ) -> None:
+        super().__init__()
+        self._io = io
+        self._worker_of = worker_of
+        self._swarm_peer = swarm_peer
+        self._registry = registry
+        self._ledger = ledger
+        self._views = views
+        self._contributes = contributes
+        self._market = Market(default_model)
+        self._waiting: list[Job] = []
+        self._running: dict[Job, str | NodeId] = {}
+        self._done = self._failed = 0
+        self._born = time.monotonic()
+
+    def on_start(self) -> None:
+        for view in list(self._views.values()):
+            self._market.worker_changed(view)
+        self._registry.tell(TellPeers())
+        self.address.tell_later(TICK, Tick(), replace=True)
+
+    def on_exit(self) -> None:
+        """Nobody will ever place these: say so instead of leaving their callers to wait."""
+        for job in self._waiting:
+            self._io.call(
+                job.stream.fail, RequestError("the scheduler was restarted; ask again", retry_after=1.0)
+            )
+
+    def on_receive(self, message: SchedulerMessage) -> Any:
+        match message:
+            case Submit(job):
+                self._submit(job)
+            case JobEnded():
+                self._ended(message)
+            case Opened():
+                self._opened(message)
+            case Admitted(job, rid, error):
+                self._admitted(job, rid, error)
+            case Abandoned(job):
+                if job in self._waiting:
+                    self._waiting.remove(job)
+                    self._unserved(job)
+            case WorkerChanged(view):
+                self._market.worker_changed(view)
+                self._drain()
+            case PeersChanged(peers):
+                self._market.peers_changed(peers)
+                self._drain()
+            case Tick():
+                self.address.tell_later(TICK, Tick(), replace=True)
+                self._expire()
+                self._drain()
+            case DescribeJobs():
+                return self._describe()
+            case DescribeModels():
+                return self._market.describe()
+        return None
+
+    # -- a job comes in ----------------------------------------------------------------
+
+    def _submit(self, job: Job) -> None:
+        if job.origin is None:
+            self._place(job)
+            return
+        if not self._contributes:
+            hint = "ask another node"
+            self._refuse(
+                job,
+                EngineUnavailable("this node does not serve others (contribute.when is never)", hint=hint),
+            )
+            return
+        now = time.monotonic()
+        choice = self._market.choose(job.request.model, "local", now=now, tried=frozenset(), here=True)
+        if isinstance(choice, AllBusy) and self._peers_waiting() < PEER_QUEUE * max(1, self._market.slots()):
+            price = self._market.local_price(job.request.model)
+        elif isinstance(choice, OpenGatewayError):
+            self._refuse(job, choice)
+            return
+        else:
+            price = choice.model.price
+        if price == FREE and not job.opening:
+            self._place(job)
+            return
+        ask = Admit(job.opening, job.origin, price.prompt, price.completion)
+        self._ledger.ask(ask).then(lambda reply: self.address.tell(_admitted(job, reply)))
+
+    def _admitted(self, job: Job, rid: bytes, error: OpenGatewayError | None) -> None:
+        if error is not None:
+            self._refuse(job, error)
+        else:
+            job.rid = rid
+            self._place(job)
+
+    # -- a job finds a place -------------------------------------------------------------
+
+    def _place(self, job: Job) -> None:
+        if job.stream.done:  # the caller went away
+            self._unserved(job)
+            return
+        now, here = time.monotonic(), job.origin is not None
+        choice = self._market.choose(
+            job.request.model, job.scope, now=now, tried=frozenset(job.tried), here=here
+        )
+        if isinstance(choice, AllBusy):
+            self._queue(job, choice)
+        elif isinstance(choice, OpenGatewayError):
+            settling = now - self._born < SETTLING and not here and job.why is None
+            if settling:
+                self._wait(job)
+            else:
+                self._refuse(job, job.why or choice)
+        else:
+            self._send(job, choice)
+
+    def _queue(self, job: Job, busy: AllBusy) -> None:
+        if job.why is not None and not isinstance(job.why, AllBusy):
+            # Everyone who is left to try has failed it for another reason than being busy.
+            self._refuse(job, job.why)
+            return
+        job.why, job.tried = busy, set()
+        self._wait(job)
+
+    def _send(self, job: Job, choice: Choice) -> None:
+        if choice.model.name != job.request.model:
+            job.request = replace(job.request, model=choice.model.name)
+        self._running[job] = choice.place
+        self._market.took(choice.place)
+        if isinstance(choice.place, str):
+            if not self._worker_of[choice.place].tell(Generate(job)):
+                self._ended(JobEnded(job, choice.place, None, AllBusy("the engine's mailbox is full")))
+            return
+        peer, rid = choice.place, secrets.token_bytes(16)
+        price = choice.model.price
+        if price == FREE:
+            self._opened(Opened(job, peer, price, rid, b""))
+            return
+        hold = hold_for(job.request.kind, job.request.body, choice.model.context)
+        ask = OpenHold(
+            peer,
+            rid,
+            choice.model.name[:64],
+            hold.prompt_tokens,
+            hold.completion_tokens,
+            price.prompt,
+            price.completion,
+        )
+        self._ledger.ask(ask).then(lambda reply: self.address.tell(_opened(job, peer, price, rid, reply)))
+
+    def _wait(self, job: Job) -> None:
+        if len(self._waiting) >= QUEUE_LIMIT:
+            self._refuse(job, AllBusy(f"{QUEUE_LIMIT} requests are waiting already", retry_after=5.0))
+            return
+        # Our own users go before the peers whom we serve from idle time; within each, first come first.
+        self._waiting.append(job)
+        self._waiting.sort(key=lambda other: (other.origin is not None, other.created))
+        self._io.call(self._watch, job)
+
+    def _watch(self, job: Job) -> None:
+        """On the loop: hear of a caller who leaves the queue."""
+        job.stream.on_cancel = lambda: self.address.tell(Abandoned(job))
+        if job.stream.done:
+            self.address.tell(Abandoned(job))
+
+    def _opened(self, opened: Opened) -> None:
+        job, peer = opened.job, opened.peer
+        if opened.error is not None:
+            self._ended(JobEnded(job, peer, None, opened.error))
+            return
+        view = self._market.peer(peer)
+        ring, name = (view.ring, view.name) if view is not None else ("lan", short(peer))
+        self._swarm_peer.tell(Dispatch(job, peer, ring, name, opened.price, opened.rid, opened.entry))
+
+    # -- a job leaves --------------------------------------------------------------------
+
+    def _ended(self, end: JobEnded) -> None:
+        job = end.job
+        if self._running.pop(job, None) is None:
+            if end.error is not None:  # placed by a former life of this actor
+                self._io.call(job.stream.fail, end.error)
+            return
+        self._market.gave_back(end.place)
+        if end.error is None:
+            self._market.succeeded(end.place)
+            self._done += 1
+        elif self._may_retry(job, end.error):
+            self._market.failed(end.place, end.error, time.monotonic())
+            job.tried.add(end.place)
+            job.why = end.error
+            self._place(job)
+        else:
+            self._failed += 1
+            self._io.call(job.stream.fail, end.error)
+        self._drain()
+
+    def _may_retry(self, job: Job, error: OpenGatewayError) -> bool:
+        """Somebody else may still answer: nothing was shown yet, and it is not the request's own fault."""
+        return (
+            job.stream.first_at is None
+            and not job.stream.done
+            and job.origin is None
+            and (error.status >= 500 or error.status in (402, 404))
+        )
+
+    def _refuse(self, job: Job, error: OpenGatewayError) -> None:
+        self._failed += 1
+        self._unserved(job)
+        self._io.call(job.stream.fail, error)
+
+    def _unserved(self, job: Job) -> None:
+        if job.origin is not None and job.rid:
+            self._ledger.tell(Unserved(job.rid, job.origin))
+
+    # -- the queue -----------------------------------------------------------------------
+
+    def _drain(self) -> None:
+        """Give every waiting job another try, in order. Once one has found everyone busy, the others
+        that want the same model would, too."""
+        waiting, self._waiting = self._waiting, []
+        stuck: set[tuple[str, str, bool]] = set()
+        for job in waiting:
+            kind = (job.request.model, job.scope, job.origin is None)
+            if kind in stuck:
+                self._waiting.append(job)
+                continue
+            self._place(job)
+            if job in self._waiting:
+                stuck.add(kind)
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        for job in [job for job in self._waiting if job.deadline and now > job.deadline]:
+            self._waiting.remove(job)
+            waited = f"nobody had a free slot within {now - job.created:.0f} s"
+            self._refuse(job, job.why or DeadlinePassed(waited, retry_after=10.0))
+
+    def _peers_waiting(self) -> int:
+        return sum(1 for job in self._waiting if job.origin is not None)
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "running": len(self._running),
+            "queued": len(self._waiting),
+            "done": self._done,
+            "failed": self._failed,
+            "slots": self._market.slots(),
+            "busy": self._market.busy(),
+        }
+
+
+def _admitted(job: Job, reply: Reply[bytes]) -> Admitted:
+    answer = _answer(reply)
+    return Admitted(job, b"", answer) if isinstance(answer, OpenGatewayError) else Admitted(job, answer)
+
+
+def _opened(job: Job, peer: NodeId, price: Price, rid: bytes, reply: Reply[bytes]) -> Opened:
+    answer = _answer(reply)
+    if isinstance(answer, OpenGatewayError):
+        return Opened(job, peer, price, rid, b"", answer)
+    return Opened(job, peer, price, rid, answer)
+
+
+def _answer(reply: Reply[bytes]) -> bytes | OpenGatewayError:
+    try:
+        return reply.get(timeout=0)
+    except OpenGatewayError as error:
+        return error
+    except Exception as error:  # the ledger crashed over it, is gone, or its mailbox is full
+        return RequestError(f"the ledger could not answer: {error}", retry_after=1.0)

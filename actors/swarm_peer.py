@@ -1,0 +1,140 @@
+"""Owns the wire and the discovery on the link: their sockets live and die with this actor."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from actors.io_loop import IoLoop
+from actors.kernel import Actor, Address
+from actors.messages import (
+    Advertise,
+    DescribeWire,
+    Dial,
+    Dispatch,
+    HangUp,
+    LeftLink,
+    RegistryMessage,
+    RoundTrips,
+    Sighted,
+    SwarmPeerMessage,
+    Tick,
+    WireUp,
+)
+from actors.switchboard import Switchboard
+from opengateway.discovery.lan import Lan
+from opengateway.identity import base32
+from opengateway.units import NodeId
+from opengateway.wire.hub import Wire
+from opengateway.wire.messages import RecordChanged
+
+logger = logging.getLogger(__name__)
+
+START_LIMIT = 15.0
+CLOSE_LIMIT = 5.0
+"""Seconds for goodbyes to leave; a peer that does not get one notices the silence in 6 s."""
+ROUND_TRIPS_PERIOD = 1.0
+
+
+@dataclass(slots=True)
+class Port:
+    """The port that peers know. Kept over a restart of the actor, so that they find it again."""
+
+    host: str
+    number: int
+
+
+class SwarmPeer(Actor[SwarmPeerMessage]):
+    def __init__(
+        self,
+        io: IoLoop,
+        port: Port,
+        *,
+        make_switchboard: Callable[[], Switchboard],
+        make_wire: Callable[[Switchboard, Callable[[], bytes]], Wire],
+        make_lan: Callable[[int, Callable[[Any], None], Callable[[NodeId], None]], Lan] | None,
+        first_record: Callable[[], bytes],
+        registry: Address[RegistryMessage],
+    ) -> None:
+        super().__init__()
+        self._io = io
+        self._port = port
+        self._registry = registry
+        self._make_lan = make_lan
+        self._record = first_record()
+        self._switchboard = make_switchboard()
+        self._wire = make_wire(self._switchboard, lambda: self._record)
+        self._switchboard.send = self._wire.send
+        self._switchboard.hang_up = self._wire.hang_up
+        self._lan: Lan | None = None
+
+    def on_start(self) -> None:
+        self._port.number = self._io.run(self._wire.start(self._port.host, self._port.number), START_LIMIT)
+        self._registry.tell(WireUp(self._port.number))
+        if self._make_lan is not None:
+            self._io.run(self._start_lan(self._make_lan), START_LIMIT)
+        self.address.tell_later(ROUND_TRIPS_PERIOD, Tick(), replace=True)
+
+    async def _start_lan(self, make: Callable[..., Lan]) -> None:
+        self._lan = make(self._port.number, self._sighted, self._left)
+        await self._lan.start()
+
+    def on_exit(self) -> None:
+        if self._lan is not None:
+            with contextlib.suppress(Exception):
+                self._io.run(self._lan.close(), CLOSE_LIMIT)
+        self._io.run(self._wire.close("leaving"), CLOSE_LIMIT)
+
+    def on_receive(self, message: SwarmPeerMessage) -> Any:
+        match message:
+            case Dispatch():
+                self._io.call(self._switchboard.dispatch, message)
+            case Dial(endpoint, expect):
+                self._io.call(self._wire.dial, endpoint, expect)
+            case HangUp(peer, reason):
+                self._io.call(self._wire.hang_up, peer, reason)
+            case Advertise(record):
+                self._io.call(self._advertise, record)
+            case Tick():
+                self._io.call(self._tell_round_trips)
+                self.address.tell_later(ROUND_TRIPS_PERIOD, Tick(), replace=True)
+            case DescribeWire():
+                return self._io.run(self._describe(), 2.0)
+        return None
+
+    # -- on the loop ---------------------------------------------------------------------------
+
+    def _sighted(self, sighting: Any) -> None:
+        self._registry.tell(Sighted(sighting))
+
+    def _left(self, peer: NodeId) -> None:
+        self._registry.tell(LeftLink(peer))
+
+    def _advertise(self, record: bytes) -> None:
+        self._record = record
+        for session in self._wire.sessions():
+            self._wire.send(session.peer, RecordChanged(record))
+
+    def _tell_round_trips(self) -> None:
+        sessions = tuple((s.peer, s.rtt_ms, s.last_heard) for s in self._wire.sessions())
+        self._registry.tell(RoundTrips(sessions))
+
+    async def _describe(self) -> dict[str, Any]:
+        counters = dict(self._wire.counters)
+        counters |= {f"asking_{key}": value for key, value in self._switchboard.asker.counters.items()}
+        counters |= {f"answering_{key}": value for key, value in self._switchboard.answerer.counters.items()}
+        return {
+            "port": self._port.number,
+            "lan_problem": self._lan.problem if self._lan is not None else "switched off",
+            "counters": counters,
+            "sessions": [
+                {**dataclasses.asdict(session), "peer": base32(session.peer)}
+                for session in self._wire.sessions()
+            ],
+            "asking": self._switchboard.asker.in_flight(),
+            "answering": self._switchboard.answerer.in_flight(),
+        }

@@ -1,0 +1,192 @@
+"""What happens on the I/O loop when a peer speaks: each message goes to whom it concerns.
+
+Token chunks never leave the loop. Everything that changes who is connected, or the books, is told to
+the actor that owns it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from actors.io_loop import IoLoop
+from actors.kernel import Address, Reply
+from actors.messages import (
+    Countersigned,
+    Delivered,
+    DialFailed,
+    Dispatch,
+    Earn,
+    Job,
+    JobEnded,
+    LedgerMessage,
+    PeerDown,
+    PeerUp,
+    RecordSeen,
+    RegistryMessage,
+    SchedulerMessage,
+    SettleHold,
+    Submit,
+    Unanswered,
+)
+from opengateway.engines.answering import Answerer, Incoming
+from opengateway.engines.asking import Asker, Ticket
+from opengateway.engines.refusal import sign_refusal
+from opengateway.engines.stream import Finished, Route
+from opengateway.errors import AllBusy
+from opengateway.identity import Identity, short
+from opengateway.units import NetworkId, NodeId
+from opengateway.wire.messages import (
+    Ask,
+    Bye,
+    Cancel,
+    Earned,
+    Grant,
+    Message,
+    RecordChanged,
+    Settle,
+)
+
+
+R = TypeVar("R")
+
+logger = logging.getLogger(__name__)
+
+
+class Switchboard:
+    """The wire's handler."""
+
+    def __init__(
+        self,
+        io: IoLoop,
+        identity: Identity,
+        net: NetworkId,
+        *,
+        registry: Address[RegistryMessage],
+        scheduler: Address[SchedulerMessage],
+        ledger: Address[LedgerMessage],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._io = io
+        self._registry = registry
+        self._scheduler = scheduler
+        self._ledger = ledger
+        self.send: Callable[[NodeId, Message], bool] = lambda peer, message: False
+        self.hang_up: Callable[[NodeId, str], None] = lambda peer, reason: None
+        self.asker = Asker(net, lambda p, m: self.send(p, m), lambda p, r: self.hang_up(p, r))
+        self.answerer = Answerer(
+            send=lambda p, m: self.send(p, m),
+            hang_up=lambda p, r: self.hang_up(p, r),
+            spawn=io.task,
+            asked=self._asked,
+            delivered=self._delivered,
+            refusal=lambda peer, stream, error: sign_refusal(
+                identity, net, peer, stream, error, now_ms=now_ms()
+            ),
+        )
+
+    # -- the wire's handler ------------------------------------------------------------------
+
+    def peer_up(self, peer: NodeId, record: bytes, endpoint: str | None, dialled: bool) -> None:
+        self._registry.tell(PeerUp(peer, record, endpoint, dialled))
+        # What the last session did not deliver: the peer takes our SETTLEs in their order only.
+        self._ledger.ask(Unanswered(peer)).then(lambda r: self._io.call(self._settle_again, peer, r))
+
+    def peer_down(self, peer: NodeId, reason: str) -> None:
+        self.asker.lost(peer, reason)
+        self.answerer.lost(peer)
+        self._registry.tell(PeerDown(peer, reason))
+
+    def dial_failed(self, endpoint: str, reason: str) -> None:
+        self._registry.tell(DialFailed(endpoint, reason))
+
+    def message(self, peer: NodeId, message: Message) -> None:
+        match message:
+            case Ask() | Cancel() | Grant():
+                self.answerer.heard(peer, message)
+            case RecordChanged(record=record):
+                self._registry.tell(RecordSeen(peer, record))
+            case Settle(stream=stream, entry=entry):
+                reply = self._ledger.ask(Earn(entry, peer))
+                reply.then(lambda r: self._io.call(self._earned, peer, stream, r))
+            case Earned(entry=entry):
+                self._ledger.tell(Countersigned(peer, entry))
+            case Bye():
+                pass  # the wire follows it with peer_down
+            case _:
+                self.asker.heard(peer, message)
+
+    # -- our requests at peers ---------------------------------------------------------------
+
+    def dispatch(self, order: Dispatch) -> None:
+        job = order.job
+        route = Route(short(order.peer), order.peer_name, order.ring, job.request.model)
+        self.asker.ask(
+            order.peer,
+            job.request,
+            job.stream,
+            route,
+            deadline_ms=int(max(0.0, job.deadline - time.monotonic()) * 1000),
+            opening=order.entry,
+            salt=order.rid,
+            ended=lambda ticket: self._ended(order, ticket),
+        )
+
+    def _ended(self, order: Dispatch, ticket: Ticket) -> None:
+        prompt_tokens, completion_tokens = ticket.owed_tokens()
+        stream = order.job.stream
+        if order.entry:
+            amount = prompt_tokens * order.price.prompt + completion_tokens * order.price.completion
+            stream.cost = amount
+            settle = SettleHold(order.rid, prompt_tokens, completion_tokens, ticket.digest())
+            self._ledger.ask(settle).then(lambda r: self._io.call(self._settled, ticket, r))
+        if ticket.finished is not None:
+            stream.finish(ticket.finished)
+        self._scheduler.tell(JobEnded(order.job, order.peer, ticket.finished, ticket.error))
+
+    def _settled(self, ticket: Ticket, reply: Reply[bytes]) -> None:
+        entry = _value(reply)
+        if entry:
+            self.send(ticket.peer, Settle(ticket.number, entry))
+
+    def _settle_again(self, peer: NodeId, reply: Reply[list[bytes]]) -> None:
+        for entry in _value(reply) or ():
+            self.send(peer, Settle(0, entry))
+
+    # -- peers' requests at this node ----------------------------------------------------------
+
+    def _asked(self, incoming: Incoming) -> None:
+        job = Job(
+            incoming.request,
+            incoming.stream,
+            rid=b"",
+            scope="local",
+            origin=incoming.peer,
+            opening=incoming.opening,
+            deadline=time.monotonic() + incoming.deadline_s,
+        )
+        incoming.job = job
+        if not self._scheduler.tell(Submit(job)):
+            incoming.stream.fail(AllBusy("this node is overloaded", retry_after=2.0))
+
+    def _delivered(self, incoming: Incoming, finished: Finished) -> None:
+        job = incoming.job
+        if isinstance(job, Job) and job.rid:
+            told = Delivered(job.rid, incoming.peer, finished.prompt_tokens, finished.completion_tokens)
+            self._ledger.tell(told)
+
+    def _earned(self, peer: NodeId, stream: int, reply: Reply[bytes]) -> None:
+        entry = _value(reply)
+        if entry:
+            self.send(peer, Earned(stream, entry))
+
+
+def _value(reply: Reply[R]) -> R | None:
+    try:
+        return reply.get(timeout=0)
+    except Exception as error:
+        # Nothing to send then. A SETTLE that went unanswered is sent again with the next session.
+        logger.warning("the ledger refused: %s", error)
+        return None

@@ -1,0 +1,1 @@
+"""The HTTP port: OpenAI's API for everyone's tools, /node/* for our own command line."""

@@ -1,0 +1,159 @@
+"""Answers in OpenAI's words: the whole object, or the pieces of a stream.
+
+A streamed chunk is assembled from a prefix and a suffix that are made once per answer: encoding the
+whole object for each token cost 4 us of the 17 us that a token takes.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import orjson
+
+from opengateway.engines.protocol import Kind
+from opengateway.engines.stream import Chunk, Finished, Stream
+from opengateway.units import show_credits
+
+DONE = b"data: [DONE]\n\n"
+
+
+class Answer:
+    """One answer being written down."""
+
+    def __init__(self, request_id: str, kind: Kind, model: str) -> None:
+        self._kind = kind
+        self._id = ("chatcmpl-" if kind == "chat" else "cmpl-") + request_id.removeprefix("req-")
+        self._request_id = request_id
+        self._model = model
+        self._created = int(time.time())
+        self._prefix, self._suffix = b"", b""
+        self._first = True
+
+    # -- streamed ----------------------------------------------------------------------------
+
+    def open(self, model: str) -> None:
+        """The model that really answers is known now."""
+        self._model = model
+        head = orjson.dumps(self._head(streamed=True))[:-1]
+        if self._kind == "chat":
+            self._prefix = b"data: " + head + b',"choices":[{"index":0,"delta":{"content":'
+            self._suffix = b'},"finish_reason":null}]}\n\n'
+        else:
+            self._prefix = b"data: " + head + b',"choices":[{"index":0,"text":'
+            self._suffix = b',"finish_reason":null}]}\n\n'
+
+    def pieces(self, chunks: list[Chunk]) -> bytes:
+        """Server-sent events, one per chunk."""
+        prefix, suffix, dumps = self._prefix, self._suffix, orjson.dumps
+        parts = [self._role()] if self._first and self._kind == "chat" else []
+        self._first = False
+        for chunk in chunks:
+            if isinstance(chunk, str):
+                parts.append(prefix + dumps(chunk) + suffix)
+            elif self._kind == "chat":
+                parts.append(self._event([{"index": 0, "delta": chunk, "finish_reason": None}]))
+        return b"".join(parts)
+
+    def closing(self, finished: Finished, *, usage: bool, stats: dict[str, Any] | None) -> bytes:
+        end: dict[str, Any] = {"index": 0, "finish_reason": finished.reason}
+        end["delta" if self._kind == "chat" else "text"] = {} if self._kind == "chat" else ""
+        parts = [self._event([end])]
+        if usage:
+            parts.append(self._event([], usage=_usage(finished)))
+        if stats is not None:
+            parts.append(self._event([], opengateway=stats))
+        return b"".join(parts) + DONE
+
+    def _role(self) -> bytes:
+        first = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
+        return self._event([first])
+
+    def _event(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
+        return b"data: " + orjson.dumps({**self._head(streamed=True), "choices": choices, **more}) + b"\n\n"
+
+    # -- in one piece ------------------------------------------------------------------------
+
+    def whole(self, chunks: list[Chunk], finished: Finished, stats: dict[str, Any] | None) -> bytes:
+        choice: dict[str, Any] = {"index": 0, "finish_reason": finished.reason, "logprobs": None}
+        if self._kind == "chat":
+            choice["message"] = _message(chunks)
+        else:
+            choice["text"] = "".join(chunk for chunk in chunks if isinstance(chunk, str))
+        body = {**self._head(streamed=False), "choices": [choice], "usage": _usage(finished)}
+        if stats is not None:
+            body["opengateway"] = stats
+        return orjson.dumps(body)
+
+    def _head(self, *, streamed: bool) -> dict[str, Any]:
+        kind = "text_completion"
+        if self._kind == "chat":
+            kind = "chat.completion.chunk" if streamed else "chat.completion"
+        return {"id": self._id, "object": kind, "created": self._created, "model": self._model}
+
+
+def stats(request_id: str, stream: Stream) -> dict[str, Any]:
+    """Where the answer came from and what it took, for `prompt --stats`."""
+    route, finished = stream.route, stream.finished
+    now = stream.ended_at or time.monotonic()
+    first = stream.first_at or now
+    tokens = finished.completion_tokens if finished else 0
+    seconds = (finished.generate_seconds if finished else 0.0) or now - first
+    return {
+        "request_id": request_id,
+        "route": {
+            "node": route.node if route else "",
+            "name": route.name if route else "",
+            "ring": route.ring if route else "",
+            "model": route.model if route else "",
+            "engine": route.engine if route else "",
+        },
+        "ttft_ms": round((first - stream.created) * 1000, 3),
+        "tokens_per_second": round(tokens / seconds, 1) if seconds > 0 else 0.0,
+        "prompt_tokens": finished.prompt_tokens if finished else 0,
+        "completion_tokens": tokens,
+        "credits": show_credits(stream.cost or 0),
+    }
+
+
+def _usage(finished: Finished) -> dict[str, int]:
+    return {
+        "prompt_tokens": finished.prompt_tokens,
+        "completion_tokens": finished.completion_tokens,
+        "total_tokens": finished.prompt_tokens + finished.completion_tokens,
+    }
+
+
+def _message(chunks: list[Chunk]) -> dict[str, Any]:
+    """The deltas of a stream put together: texts joined, tool calls merged by their index."""
+    texts: dict[str, list[str]] = {"content": []}
+    calls: dict[int, dict[str, Any]] = {}
+    other: dict[str, Any] = {}
+    for chunk in chunks:
+        if isinstance(chunk, str):
+            texts["content"].append(chunk)
+            continue
+        for name, value in chunk.items():
+            if name == "tool_calls" and isinstance(value, list):
+                for call in value:
+                    _merge_call(calls, call)
+            elif isinstance(value, str) and name != "role":
+                texts.setdefault(name, []).append(value)
+            elif value is not None and name != "role":
+                other[name] = value
+    message: dict[str, Any] = {"role": "assistant"} | other
+    message |= {name: "".join(parts) for name, parts in texts.items() if parts or name == "content"}
+    if calls:
+        message["tool_calls"] = [call for _, call in sorted(calls.items())]
+        message["content"] = message["content"] or None
+    return message
+
+
+def _merge_call(calls: dict[int, dict[str, Any]], part: dict[str, Any]) -> None:
+    index = part.get("index", 0)
+    call = calls.setdefault(index, {"type": "function", "function": {"name": "", "arguments": ""}})
+    if part.get("id"):
+        call["id"] = part["id"]
+    function = part.get("function") or {}
+    call["function"]["name"] += function.get("name") or ""
+    call["function"]["arguments"] += function.get("arguments") or ""

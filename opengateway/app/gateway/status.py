@@ -1,0 +1,119 @@
+"""What `status` says in sentences: how reachable the node is, how its engine does, what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.kernel import Address, describe
+from opengateway.models.catalog import eligible, tier_of
+from opengateway.models.machine import Machine
+from opengateway.routing.views import WorkerView
+
+
+@dataclass(slots=True)
+class Facts:
+    """What does not change while the node runs, and the few things that are learnt once."""
+
+    node_id: str
+    short: str
+    name: str
+    version: str
+    home: str
+    region: str
+    country: str
+    network: dict[str, Any]
+    born: float
+    http_url: Callable[[], str]
+    engine_kind: str = "auto"
+    engine_hint: str = ""
+    machine: Machine | None = None
+    lan: bool = True
+    log: str = ""
+    extra: list[dict[str, str]] = field(default_factory=list)
+    """Warnings that the start gave."""
+
+    def fixed(self) -> dict[str, Any]:
+        names = ("node_id", "short", "name", "version", "home", "region", "country", "network")
+        return {name: getattr(self, name) for name in names}
+
+
+def reachability(me: Mapping[str, Any], facts: Facts) -> dict[str, str]:
+    endpoints = me.get("endpoints") or []
+    outside = [e for e in endpoints if "127.0.0.1" not in e and "[::1]" not in e]
+    if not endpoints:
+        return {"kind": "unknown", "text": "the port for peers is not open"}
+    if not outside:
+        return {"kind": "loopback", "text": "programs on this machine only: it has no other network address"}
+    how = "found by itself on this link" if facts.lan else "known to whom you give its address"
+    return {"kind": "lan", "text": f"{how}, at {outside[0].removeprefix('tcp://')}"}
+
+
+def engine_state(workers: Mapping[str, WorkerView], busy: int, facts: Facts) -> dict[str, Any]:
+    if not workers:
+        return {"name": "", "state": "none", "detail": facts.engine_hint, "slots": 0, "busy": 0}
+    views = list(workers.values())
+    order = ("running", "starting", "down")
+    best = min(views, key=lambda view: order.index(view.state))
+    return {
+        "name": ", ".join(dict.fromkeys(view.engine for view in views)),
+        "state": best.state,
+        "detail": "; ".join(f"{view.name}: {view.detail}" for view in views if view.detail),
+        "slots": sum(view.slots for view in views if view.state == "running"),
+        "busy": busy,
+    }
+
+
+def warnings(
+    root: Address[Any],
+    workers: Mapping[str, WorkerView],
+    me: Mapping[str, Any] | None,
+    wire: Mapping[str, Any] | None,
+    peers: list[Any],
+    facts: Facts,
+) -> list[dict[str, str]]:
+    """What the owner should know, each with what to do."""
+    found = list(facts.extra)
+    for row in describe(root):
+        if row.state in ("failed", "backoff", "abandoned"):
+            found.append(
+                _warn(f"{row.name} is {row.state}: {row.error}", "`opengateway logs` has the details")
+            )
+    if not workers and facts.engine_kind != "none":
+        found.append(_warn("this node serves nothing, so it earns nothing", facts.engine_hint))
+    found += _too_small(workers, facts)
+    if me is not None:
+        for name in ("record_problem", "cluster_warning", "cache_problem"):
+            if me.get(name):
+                found.append(_warn(str(me[name]), "`opengateway doctor` looks closer"))
+        if not peers:
+            for endpoint, why in list((me.get("dial_errors") or {}).items())[:3]:
+                found.append(
+                    _warn(f"{endpoint}: {why}", "check the address, the network name and its secret")
+                )
+    if wire is not None and facts.lan and wire.get("lan_problem"):
+        found.append(_warn(str(wire["lan_problem"]), "connect by address: `opengateway connect HOST:PORT`"))
+    return found
+
+
+def _too_small(workers: Mapping[str, WorkerView], facts: Facts) -> list[dict[str, str]]:
+    if facts.machine is None:
+        return []
+    refused = {
+        verdict.tier.name: verdict.why_not for verdict in eligible(facts.machine) if not verdict.eligible
+    }
+    found = []
+    for view in workers.values():
+        for model in view.models:
+            tier = tier_of(model.name)
+            if tier is not None and tier.name in refused:
+                why = "; ".join(refused[tier.name])
+                found.append(
+                    _warn(f"{model.name} is too large for this machine: {why}", "serve a smaller model")
+                )
+    return found
+
+
+def _warn(text: str, hint: str) -> dict[str, str]:
+    return {"text": text, "hint": hint}

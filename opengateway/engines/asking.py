@@ -1,0 +1,210 @@
+"""Our requests at peers: what we asked, what has come back, and what we shall pay for.
+
+Runs on the I/O loop. A peer is hostile until proven otherwise: chunks must be numbered without a gap,
+must stay inside the window that we granted, and the tokens that it claims are bounded by the bytes that
+travelled (a token is at least one byte of text).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from opengateway.engines.protocol import GenerateRequest
+from opengateway.engines.refusal import open_refusal
+from opengateway.engines.stream import Chunk, Finished, Route, Stream
+from opengateway.errors import AllBusy, Cancelled, OpenGatewayError, WorkerLost, from_code
+from opengateway.units import NetworkId, NodeId
+from opengateway.wire.messages import (
+    STREAM_WINDOW,
+    Accepted,
+    Ask,
+    Cancel,
+    Chunks,
+    Ended,
+    Failed,
+    Grant,
+    Message,
+    Refused,
+)
+
+GRANT_AT = STREAM_WINDOW // 4
+"""Chunks read before we grant more: a quarter of the window keeps the peer sending at one grant per 64."""
+TEMPLATE_TOKENS = 512
+"""Prompt tokens that a chat template may add to what we sent."""
+
+
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """One request at one peer. `finished` or `error` is set once it has ended."""
+
+    peer: NodeId
+    number: int
+    stream: Stream
+    route: Route
+    sent_bytes: int
+    ended: Callable[[Ticket], None]
+    chunks: int = 0
+    received_bytes: int = 0
+    window: int = STREAM_WINDOW
+    unread: int = 0
+    finished: Finished | None = None
+    error: OpenGatewayError | None = None
+    hashed: Any = None
+
+    def digest(self) -> bytes:
+        """32 bytes over the salt and everything received, in order: evidence in a dispute, no content."""
+        return bytes(self.hashed.digest())
+
+    def owed_tokens(self) -> tuple[int, int]:
+        """(prompt, completion) tokens that we owe for: the claim, bounded by what travelled. A broken
+        answer is owed for what came, the prompt at four bytes a token."""
+        most_prompt, most_completion = self.sent_bytes + TEMPLATE_TOKENS, self.received_bytes + 16
+        if self.finished is None:
+            return (self.sent_bytes // 4, self.chunks) if self.chunks else (0, 0)
+        return min(self.finished.prompt_tokens, most_prompt), min(
+            self.finished.completion_tokens, most_completion
+        )
+
+
+@dataclass(slots=True)
+class Asker:
+    """All our requests at all peers."""
+
+    net: NetworkId
+    send: Callable[[NodeId, Message], bool]
+    hang_up: Callable[[NodeId, str], None]
+    counters: dict[str, int] = field(default_factory=lambda: {"asked": 0, "protocol_errors": 0})
+    _tickets: dict[tuple[NodeId, int], Ticket] = field(default_factory=dict)
+    _last: int = 0
+
+    def ask(
+        self,
+        peer: NodeId,
+        request: GenerateRequest,
+        stream: Stream,
+        route: Route,
+        *,
+        deadline_ms: int,
+        opening: bytes,
+        salt: bytes,
+        ended: Callable[[Ticket], None],
+    ) -> None:
+        """`ended` is called exactly once, after the stream is finished or instead of failing it."""
+        body = orjson.dumps(request.body)
+        self._last += 1
+        ticket = Ticket(peer, self._last, stream, route, len(body), ended, hashed=sha256(salt))
+        ask = Ask(
+            ticket.number, request.kind, request.model, body, request.stream, max(1, deadline_ms), opening
+        )
+        if stream.done or not self.send(peer, ask):
+            ticket.error = stream.error or AllBusy("the connection to the peer is full", retry_after=1.0)
+            ended(ticket)
+            return
+        self.counters["asked"] += 1
+        self._tickets[peer, ticket.number] = ticket
+        stream.on_cancel = lambda: self._cancel(ticket)
+        stream.on_drain = lambda count: self._drained(ticket, count)
+
+    def heard(self, peer: NodeId, message: Message) -> None:
+        """A message about one of our requests; one that we no longer know is late, not wrong."""
+        match message:
+            case Accepted(stream=number):
+                if ticket := self._tickets.get((peer, number)):
+                    ticket.stream.opened(ticket.route)
+            case Chunks(stream=number, first=first, items=items):
+                if ticket := self._tickets.get((peer, number)):
+                    self._chunks(ticket, first, items)
+            case Ended() as end:
+                if ticket := self._tickets.get((peer, end.stream)):
+                    self._finish(ticket, end)
+            case Failed() as fault:
+                retry = None if fault.retry_after_ms < 0 else fault.retry_after_ms / 1000
+                self._fail(
+                    peer,
+                    fault.stream,
+                    from_code(fault.code, fault.message, hint=fault.hint, retry_after=retry),
+                )
+            case Refused(stream=number, refusal=refusal):
+                if (peer, number) in self._tickets:
+                    self._fail(peer, number, open_refusal(refusal, self.net, peer, number))
+            case _:
+                self._violation(peer, "not an answer")
+
+    def lost(self, peer: NodeId, reason: str) -> None:
+        """The session is gone, and every answer that came over it."""
+        for who, number in [key for key in self._tickets if key[0] == peer]:
+            self._fail(who, number, WorkerLost(f"the answering node is gone: {reason}"))
+
+    def in_flight(self) -> int:
+        return len(self._tickets)
+
+    def _chunks(self, ticket: Ticket, first: int, items: list[str | bytes]) -> None:
+        if first != ticket.chunks or len(items) > ticket.window:
+            self._violation(ticket.peer, "chunks out of order or beyond the window")
+            return
+        ticket.chunks += len(items)
+        ticket.window -= len(items)
+        chunks: list[Chunk] = []
+        for item in items:
+            raw = item.encode() if isinstance(item, str) else item
+            ticket.received_bytes += len(raw)
+            ticket.hashed.update(raw)
+            delta = item if isinstance(item, str) else _delta(item)
+            if delta is None:
+                self._violation(ticket.peer, "a delta that is no JSON object")
+                return
+            chunks.append(delta)
+        if ticket.stream.route is None:
+            ticket.stream.opened(ticket.route)
+        ticket.stream.put(chunks)
+
+    def _drained(self, ticket: Ticket, count: int) -> None:
+        ticket.unread += count
+        if ticket.unread >= GRANT_AT and (ticket.peer, ticket.number) in self._tickets:
+            ticket.window += ticket.unread
+            self.send(ticket.peer, Grant(ticket.number, ticket.unread))
+            ticket.unread = 0
+
+    def _finish(self, ticket: Ticket, end: Ended) -> None:
+        self._forget(ticket)
+        ticket.finished = Finished(
+            end.reason,
+            end.prompt_tokens,
+            end.completion_tokens,
+            end.prompt_us / 1e6,
+            end.generate_us / 1e6,
+        )
+        ticket.ended(ticket)
+
+    def _fail(self, peer: NodeId, number: int, error: OpenGatewayError) -> None:
+        ticket = self._tickets.get((peer, number))
+        if ticket is not None:
+            self._forget(ticket)
+            ticket.error = error
+            ticket.ended(ticket)
+
+    def _cancel(self, ticket: Ticket) -> None:
+        if (ticket.peer, ticket.number) in self._tickets:
+            self.send(ticket.peer, Cancel(ticket.number))
+            self._fail(ticket.peer, ticket.number, Cancelled())
+
+    def _forget(self, ticket: Ticket) -> None:
+        del self._tickets[ticket.peer, ticket.number]
+        ticket.stream.on_cancel = ticket.stream.on_drain = None
+
+    def _violation(self, peer: NodeId, what: str) -> None:
+        self.counters["protocol_errors"] += 1
+        self.hang_up(peer, f"protocol error: {what}")
+
+
+def _delta(raw: bytes) -> dict[str, Any] | None:
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None

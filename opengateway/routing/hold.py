@@ -1,0 +1,38 @@
+"""The most that a request can cost: what the requester holds before it asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+TEMPLATE_TOKENS = 512
+"""Tokens that a chat template may add to the text of the messages."""
+UNBOUNDED_ANSWER = 2048
+"""Completion tokens held when the request sets no limit: longer than nearly every chat answer, and at the
+reference price of a 7B model 14 credits, well inside a newcomer's line of 50."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Tokens, at most."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+def hold_for(kind: str, body: dict[str, Any], context: int) -> Hold:
+    """A prompt of n bytes has at most n tokens; the answer at most what the caller or the context allows."""
+    prompt = len(orjson.dumps(body)) + TEMPLATE_TOKENS
+    if kind == "embedding":
+        return Hold(prompt, 0)
+    limit = answer_limit(body, context)
+    return Hold(prompt, limit)
+
+
+def answer_limit(body: dict[str, Any], context: int) -> int:
+    """Completion tokens that the requester is ready to pay for; the worker is told the same number."""
+    wanted = body.get("max_completion_tokens") or body.get("max_tokens") or UNBOUNDED_ANSWER
+    limit = wanted if isinstance(wanted, int) and wanted > 0 else UNBOUNDED_ANSWER
+    return min(limit, context) if context > 0 else limit

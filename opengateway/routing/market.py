@@ -1,0 +1,190 @@
+"""Who serves what, how busy they are, and whom to ask next. Events in, decisions out: no I/O, no clock
+of its own, so that a simulator can run it unchanged."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from opengateway.errors import AllBusy, OpenGatewayError, UnknownModel
+from opengateway.routing.placement import Offer, in_scope, nearest_names, order, same_model
+from opengateway.routing.views import FREE, PeerView, Price, ServedModel, WorkerView
+from opengateway.units import NodeId
+
+Place: TypeAlias = str | NodeId
+"""A worker of this node (its name) or a peer (its id)."""
+
+PENALTY = 5.0
+"""Seconds for which a place that has just failed is asked last. A crashed engine is back within 2 s; a
+peer that broke for another reason deserves a pause, not a ban."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Ask this place for this model."""
+
+    place: Place
+    model: ServedModel
+    ring: str
+
+
+class Market:
+    def __init__(self, default_model: str = "") -> None:
+        self.default_model = default_model
+        self._workers: dict[str, WorkerView] = {}
+        self._peers: dict[NodeId, PeerView] = {}
+        self._busy: defaultdict[Place, int] = defaultdict(int)
+        self._penalised: dict[Place, float] = {}
+
+    # -- what is known -----------------------------------------------------------------
+
+    def worker_changed(self, view: WorkerView) -> None:
+        self._workers[view.name] = view
+
+    def peers_changed(self, peers: tuple[PeerView, ...]) -> None:
+        self._peers = {peer.node_id: peer for peer in peers}
+
+    def peer(self, node_id: NodeId) -> PeerView | None:
+        return self._peers.get(node_id)
+
+    def took(self, place: Place) -> None:
+        """A request was sent there."""
+        self._busy[place] += 1
+
+    def gave_back(self, place: Place) -> None:
+        """It has ended, however it did."""
+        self._busy[place] -= 1
+        if self._busy[place] <= 0:
+            del self._busy[place]
+
+    def succeeded(self, place: Place) -> None:
+        self._penalised.pop(place, None)
+
+    def failed(self, place: Place, error: OpenGatewayError, now: float) -> None:
+        """Ask it last for a while: as long as it said, or `PENALTY`."""
+        pause = PENALTY if error.retry_after is None else min(error.retry_after, 60.0)
+        self._penalised[place] = now + pause
+
+    def local_price(self, model: str) -> Price:
+        """What this node asks for a model that it serves."""
+        for view in self._workers.values():
+            for served in view.models:
+                if same_model(model, served.name):
+                    return served.price
+        return FREE
+
+    def slots(self) -> int:
+        return sum(view.slots for view in self._workers.values() if view.state == "running")
+
+    def busy(self) -> int:
+        return sum(self._busy.get(name, 0) for name in self._workers)
+
+    # -- decisions ---------------------------------------------------------------------
+
+    def choose(
+        self, model: str, scope: str, *, now: float, tried: frozenset[Place], here: bool = False
+    ) -> Choice | OpenGatewayError:
+        """Where to ask now. `AllBusy`: later; another error: not at all. `here`: for a peer's request,
+        which only this node's engines may answer."""
+        scope = "local" if here else scope
+        wanted = model or self._best(scope)
+        found = [
+            (offer, served)
+            for offer, served in self._offers(now)
+            if in_scope(offer, scope) and wanted and same_model(wanted, served.name)
+        ]
+        if not found:
+            return self._nobody(wanted, scope)
+        models = {offer.place: served for offer, served in found}
+        untried = [offer for offer, _ in found if offer.place not in tried]
+        free = [offer for offer in untried if offer.busy < offer.slots]
+        if free:
+            best = order(free, scope)[0]
+            return Choice(best.place, models[best.place], best.ring)
+        eta = min((offer.penalty_s for offer, _ in found if offer.penalty_s > 0), default=1.0)
+        return AllBusy(f"everyone who serves {wanted} is busy", retry_after=max(1.0, eta))
+
+    def _offers(self, now: float) -> Iterator[tuple[Offer, ServedModel]]:
+        for view in self._workers.values():
+            # A worker that is starting or down has no free slot: its jobs wait for it.
+            slots = view.slots if view.state == "running" else 0
+            for model in view.models:
+                yield self._offer(view.name, "local", 0.0, slots, model, now), model
+        for peer in self._peers.values():
+            for model in peer.models:
+                rtt = (peer.rtt_ms or 0.0) / 1000
+                yield self._offer(peer.node_id, peer.ring, rtt, peer.slots, model, now), model
+
+    def _offer(
+        self, place: Place, ring: str, rtt: float, slots: int, model: ServedModel, now: float
+    ) -> Offer:
+        until = self._penalised.get(place, 0.0)
+        busy = self._busy.get(place, 0)
+        return Offer(place, ring, rtt, slots, busy, model.generate_tps, max(0.0, until - now))
+
+    def _best(self, scope: str) -> str:
+        """The model for a request that names none: the configured one if it is served, else the largest
+        that is, real ones before the pocket model and this node's own before a peer's."""
+        served = [(offer, model) for offer, model in self._offers(0.0) if in_scope(offer, scope)]
+        names = {model.name for _, model in served}
+        if any(same_model(self.default_model, name) for name in names):
+            return self.default_model
+        best = max(
+            served,
+            key=lambda pair: (
+                "embedding" not in pair[1].abilities,
+                not pair[1].demo,
+                pair[0].ring == "local",
+                pair[1].parameters_m,
+                pair[1].name,
+            ),
+            default=None,
+        )
+        return best[1].name if best else self.default_model
+
+    def _nobody(self, wanted: str, scope: str) -> OpenGatewayError:
+        names = sorted({model.name for offer, model in self._offers(0.0) if in_scope(offer, scope)})
+        where = {"local": "on this node", "friends": "on this link"}.get(scope, "in reach")
+        if not names and not self._peers:
+            return UnknownModel(
+                "this node serves no model, and no peer is connected",
+                hint="give it an engine (`opengateway doctor` says how) or a peer (`opengateway connect HOST:PORT`)",
+            )
+        if not names:
+            return UnknownModel(
+                f"nobody {where} serves any model",
+                hint="`opengateway models` shows what can be asked for; without --local or --friends more can",
+            )
+        close = nearest_names(wanted, names)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"served {where}: {', '.join(names[:10])}"
+        return UnknownModel(f"nobody {where} serves the model {wanted[:80]!r}", hint=hint)
+
+    # -- for people --------------------------------------------------------------------
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Every model that can be asked for, with who has it."""
+        found: dict[str, dict[str, Any]] = {}
+        for offer, model in self._offers(0.0):
+            entry = found.setdefault(
+                model.name.lower(),
+                {
+                    "name": model.name,
+                    "nodes": 0,
+                    "rings": {},
+                    "generate_tps": None,
+                    "context": 0,
+                    "local": False,
+                },
+            )
+            entry["nodes"] += 1
+            entry["rings"][offer.ring] = entry["rings"].get(offer.ring, 0) + 1
+            entry["context"] = max(entry["context"], model.context)
+            entry["local"] = entry["local"] or offer.ring == "local"
+            if model.generate_tps:
+                entry["generate_tps"] = max(entry["generate_tps"] or 0.0, model.generate_tps)
+        return sorted(found.values(), key=lambda entry: str(entry["name"]))
+
+    def workers(self) -> list[WorkerView]:
+        return [replace(view) for view in self._workers.values()]

@@ -1,0 +1,66 @@
+"""What routing knows of the places that can answer: plain values, made by the actors from engines and
+node records, so that a simulator can make them up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from opengateway.units import NodeId
+
+
+class Price(NamedTuple):
+    """Micro-credits per token."""
+
+    prompt: int
+    completion: int
+
+
+FREE = Price(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model at one place."""
+
+    name: str
+    context: int = 0
+    """Tokens; 0 where unknown."""
+    parameters_m: int = 0
+    """Active parameters in millions; 0 where unknown."""
+    prompt_tps: float = 0.0
+    generate_tps: float = 0.0
+    """Measured tokens/s; 0 where nobody has measured yet."""
+    price: Price = FREE
+    demo: bool = False
+    digest: str = ""
+    quantisation: str = ""
+    size: int = 0
+    """Bytes on disk; 0 where unknown."""
+    abilities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """An engine of this node. `models` outlive a crash: they will be back when the engine is."""
+
+    name: str
+    engine: str
+    state: str
+    """starting, running or down."""
+    models: tuple[ServedModel, ...] = ()
+    slots: int = 0
+    detail: str = ""
+    """What is wrong, in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """A peer that we have a session with."""
+
+    node_id: NodeId
+    name: str
+    ring: str
+    rtt_ms: float | None
+    slots: int
+    models: tuple[ServedModel, ...]
