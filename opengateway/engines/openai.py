@@ -1,0 +1,88 @@
+"""Any OpenAI-compatible server as an engine: vLLM, LM Studio, llama-server, or a paid service."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from opengateway.engines.openai_client import OpenAIClient
+from opengateway.engines.protocol import GenerateRequest, ModelInfo
+from opengateway.engines.stream import Stream
+from opengateway.errors import EngineUnavailable
+
+SLOTS: Final = 8
+"""Requests at once where the configuration does not say; such servers batch well beyond it."""
+MAX_MODELS: Final = 1000
+"""Models believed of one server; the largest reseller lists some 400."""
+
+
+class OpenAIServer:
+    """`url` is the API's base, with or without `/v1`. With `model` only that one is served."""
+
+    name = "openai"
+
+    def __init__(self, url: str, api_key: str = "", *, model: str = "", slots: int = SLOTS) -> None:
+        base = url.rstrip("/")
+        if base.count("/") < 3:  # http://host:port and no path
+            base += "/v1"
+        self.slots = slots
+        self._model = model
+        self._client = OpenAIClient(base, api_key)
+
+    async def start(self) -> None:
+        await self._client.open()
+        try:
+            await self.models()
+        except BaseException:
+            await self._client.close()
+            raise
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def models(self) -> list[ModelInfo]:
+        reply = await self._client.get_json("models")
+        listed = reply.get("data") if isinstance(reply, dict) else None
+        if not isinstance(listed, list):
+            raise EngineUnavailable(
+                f"{self._client.base} lists no models in OpenAI's format.",
+                hint="engine.url must be the base of an OpenAI-compatible API, usually ending in /v1.",
+            )
+        found = [_info(item) for item in listed[:MAX_MODELS] if isinstance(item, dict) and item.get("id")]
+        if not self._model:
+            return found
+        # A model that is served but not listed (an alias, a private deployment) is the owner's word.
+        return [info for info in found if info.name == self._model] or [ModelInfo(name=self._model)]
+
+    async def generate(self, request: GenerateRequest, stream: Stream) -> None:
+        await self._client.answer(request, request.model or self._model, stream)
+
+    async def embed(self, request: GenerateRequest) -> dict[str, Any]:
+        return await self._client.embed(request, request.model or self._model)
+
+    async def count_tokens(self, model: str, text: str) -> int | None:
+        """OpenAI's protocol has no such call."""
+        del model, text
+        return None
+
+    async def health(self) -> None:
+        await self._client.get_json("models")
+
+    async def ended(self) -> str:
+        never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        return await never
+
+
+def _info(item: dict[str, Any]) -> ModelInfo:
+    """vLLM tells `max_model_len`, llama.cpp a `meta` object, LM Studio `max_context_length`."""
+    found = item.get("meta")
+    meta = found if isinstance(found, dict) else {}
+    lengths = (item.get("max_model_len"), item.get("max_context_length"), meta.get("n_ctx"))
+    parameters, size = meta.get("n_params"), meta.get("size")
+    return ModelInfo(
+        name=str(item["id"])[:200],
+        context=next((n for n in lengths if isinstance(n, int) and n > 0), 0),
+        parameters=parameters / 1e9 if isinstance(parameters, int) else 0.0,
+        size=size if isinstance(size, int) else 0,
+        abilities=frozenset({"chat", "completion", "embedding", "tools", "json_schema", "seed"}),
+    )
