@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from opengateway.models.machine import Machine
 
@@ -123,6 +123,18 @@ class Eligibility:
     @property
     def eligible(self) -> bool:
         return not self.why_not
+
+    def as_json(self) -> dict[str, Any]:
+        """As in `/node/eligible`, but for `serving`, which only a running node knows."""
+        tier = self.tier
+        needs = {name: getattr(tier, name) for name in ("cores", "ram_gb", "gpu_gb", "disk_gb")}
+        return {
+            "name": tier.name,
+            "eligible": self.eligible,
+            "why": list(self.why_not),
+            "needs": needs,
+            "ollama": list(tier.ollama),
+        }
 
 
 def eligible(machine: Machine) -> list[Eligibility]:

@@ -1,0 +1,146 @@
+"""ledger and audit."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from opengateway.app.cli import session
+from opengateway.app.cli.lifecycle import Json
+from opengateway.app.cli.output import Column, emit_json, facts, say, table
+from opengateway.errors import OpenGatewayError
+from opengateway.units import show_credits
+
+app = typer.Typer(help="Credit: what this node earned and spent.", invoke_without_command=True)
+
+HISTORY = (
+    Column("SEQ", "right"),
+    Column("WHEN"),
+    Column("WHAT"),
+    Column("PEER", style="cyan"),
+    Column("NAME", squeeze=True),
+    Column("MODEL", squeeze=True),
+    Column("TOKENS", "right"),
+    Column("CREDITS", "right"),
+)
+
+
+@app.callback()
+def _default(context: typer.Context, *, as_json: Json = False) -> None:
+    if context.invoked_subcommand is None:
+        balance(as_json=as_json)
+
+
+@app.command()
+def balance(*, as_json: Json = False) -> None:
+    """What this node has."""
+    found = session.node().get("/node/ledger/balance")
+    if as_json:
+        emit_json(found)
+        return
+    names = ("balance", "earned", "spent", "held")
+    facts(
+        [
+            *((name.capitalize(), show_credits(int(found[name]))) for name in names),
+            ("Entries", str(found["entries"])),
+        ]
+    )
+
+
+@app.command()
+def history(
+    *,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many entries.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """The latest entries of this node's ledger."""
+    found = session.node().get("/node/ledger/history", limit=limit)
+    if as_json:
+        emit_json(found)
+    else:
+        table(HISTORY, [_entry(entry) for entry in found["entries"]], empty="the ledger is empty")
+
+
+@app.command()
+def peers(*, as_json: Json = False) -> None:
+    """Who served whom, and who owes whom."""
+    found = session.node().get("/node/ledger/peers")
+    if as_json:
+        emit_json(found)
+        return
+    columns = (
+        Column("ID", style="cyan"),
+        Column("NAME", squeeze=True),
+        Column("WE SERVED", "right"),
+        Column("WE USED", "right"),
+        Column("NET", "right"),
+    )
+    rows = [
+        (
+            peer["short"],
+            peer["name"],
+            *(show_credits(int(peer[key])) for key in ("served", "consumed", "net")),
+        )
+        for peer in found["peers"]
+    ]
+    table(columns, rows, empty="no dealings with anyone yet")
+
+
+@app.command()
+def export(
+    file: Annotated[str, typer.Argument(help='Where to write the ledger; "-" is stdout.')],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Write the signed ledger into a file that `opengateway audit FILE` checks."""
+    pieces = session.node().download("/node/ledger/export")
+    if file == "-":
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+        return
+    path = Path(file).expanduser().absolute()
+    # Beside it first: an export that breaks off leaves no half ledger under the name that was asked for.
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        with draft.open("wb") as out:
+            size = sum(out.write(piece) for piece in pieces)
+        draft.replace(path)
+    except OSError as error:
+        raise OpenGatewayError(
+            f"cannot write {path}: {(error.strerror or str(error)).lower()}", hint="choose another place"
+        ) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    if as_json:
+        emit_json({"file": str(path), "bytes": size})
+    else:
+        say(f"Wrote {size} bytes to {path}; check them with: opengateway audit {file}")
+
+
+def audit(
+    file: Annotated[Path, typer.Argument(help="A ledger that was exported.")], *, as_json: Json = False
+) -> None:
+    """Check a signed ledger; needs no node."""
+    from opengateway.ledger import audit_cli
+
+    raise typer.Exit(audit_cli.main([str(file), *(["--json"] if as_json else [])]))
+
+
+def _entry(entry: dict[str, Any]) -> tuple[object, ...]:
+    when = dt.datetime.fromtimestamp(int(entry["t_ms"]) / 1000, tz=dt.UTC).astimezone()
+    tokens = [entry.get("prompt_tokens"), entry.get("completion_tokens")]
+    return (
+        entry["seq"],
+        when.strftime("%Y-%m-%d %H:%M:%S"),
+        entry["type"],
+        str(entry.get("peer") or "")[:10],
+        entry.get("name") or "",
+        entry.get("model") or "",
+        "+".join(str(count) for count in tokens if count is not None),
+        show_credits(int(entry.get("amount") or 0)),
+    )

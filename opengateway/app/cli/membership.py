@@ -1,0 +1,114 @@
+"""peers, clusters, connect (join), disconnect (leave)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from opengateway.app.cli import session
+from opengateway.app.cli.lifecycle import Json
+from opengateway.app.cli.output import Column, emit_json, number, say, seconds, table
+from opengateway.units import show_credits
+
+RING_ORDER = ("self", "lan", "nearest", "country", "continent", "world")
+
+PEERS = (
+    Column("ID", style="cyan"),
+    Column("NAME", squeeze=True),
+    Column("RING"),
+    Column("RTT ms", "right"),
+    Column("STATE"),
+    Column("SLOTS", "right"),
+    Column("MODELS", squeeze=True),
+    Column("REGION", squeeze=True),
+    Column("OWES", "right"),
+    Column("SEEN", "right"),
+)
+
+
+def peers(
+    cluster: Annotated[str | None, typer.Argument(help="Only the members of this cluster.")] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """The nodes this one knows, nearest first."""
+    answer = session.node().get("/node/peers", cluster=cluster)
+    if as_json:
+        emit_json(answer)
+        return
+    found = sorted(
+        answer["peers"], key=lambda peer: (_ring_rank(peer.get("ring", "")), peer.get("rtt_ms") or 1e9)
+    )
+    rows = [
+        (
+            peer["short"],
+            peer.get("name", ""),
+            peer.get("ring", ""),
+            number(peer.get("rtt_ms")),
+            peer.get("state", ""),
+            peer.get("slots", 0),
+            ", ".join(peer.get("models") or []),
+            peer.get("region", ""),
+            show_credits(int(peer.get("owes_us") or 0)),
+            seconds(peer.get("last_seen_s")),
+        )
+        for peer in found
+    ]
+    nobody = f"no peers in {cluster}" if cluster else "no peers yet: nodes on this link appear by themselves"
+    table(PEERS, rows, empty=nobody)
+
+
+def clusters(*, as_json: Json = False) -> None:
+    """The clusters this node knows, and which it is in."""
+    answer = session.node().get("/node/clusters")
+    if as_json:
+        emit_json(answer)
+        return
+    columns = (
+        Column("CLUSTER", style="cyan"),
+        Column("REGION"),
+        Column("MODEL", squeeze=True),
+        Column("IN IT"),
+        Column("MEMBERS", "right"),
+    )
+    rows = [
+        (
+            found["name"],
+            found["region"],
+            found["model"],
+            "yes" if found["joined"] else "no",
+            len(found["members"]),
+        )
+        for found in answer["clusters"]
+    ]
+    table(columns, rows, empty="no clusters: this node serves no model, and knows nobody who does")
+
+
+def connect(
+    target: Annotated[str, typer.Argument(help="A node's id or short id, or host:port.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Connect to a node (also: join)."""
+    found = session.node().post("/node/connect", {"target": target})
+    if as_json:
+        emit_json(found)
+    else:
+        trip = f", {number(found['rtt_ms'])} ms away" if found.get("rtt_ms") is not None else ""
+        say(f"Connected to {found['name']} ({found['short']}) at {found['endpoint']}{trip}")
+
+
+def disconnect(
+    target: Annotated[str, typer.Argument(help="A peer's id, short id or name.")], *, as_json: Json = False
+) -> None:
+    """Disconnect from a node (also: leave)."""
+    found = session.node().post("/node/disconnect", {"target": target})
+    if as_json:
+        emit_json(found)
+    else:
+        say(f"Disconnected from {found['short']}")
+
+
+def _ring_rank(ring: str) -> int:
+    return RING_ORDER.index(ring) if ring in RING_ORDER else len(RING_ORDER)

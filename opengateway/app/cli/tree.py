@@ -1,0 +1,79 @@
+"""Every command, in the groups that `--help` shows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import typer
+
+from opengateway.app.cli import (
+    actors,
+    credit,
+    doctor,
+    lifecycle,
+    logs,
+    machine,
+    membership,
+    model_files,
+    prompt,
+    settings,
+)
+
+HELP: Final = """Share this computer's idle time as AI inference, and use everyone else's in return.
+
+First: `opengateway start`, then `opengateway prompt "What is 2+2?"`."""
+
+NODE, NETWORK, MACHINE, UPKEEP = "The node", "The network", "This machine", "Upkeep"
+JSON: Final = "Every listing takes --json. Exit code: 0 fine, 1 failed, 2 wrong usage."
+
+
+def build() -> typer.Typer:
+    app = typer.Typer(
+        help=HELP,
+        epilog=JSON,
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+
+    def add(panel: str, function: object, name: str = "", *, hidden: bool = False) -> None:
+        app.command(name or None, rich_help_panel=panel, hidden=hidden)(function)  # type: ignore[type-var]
+
+    add(NODE, lifecycle.start)
+    add(NODE, lifecycle.stop)
+    add(NODE, lifecycle.restart)
+    add(NODE, lifecycle.status)
+    add(NETWORK, prompt.prompt)
+    add(NETWORK, membership.peers)
+    add(NETWORK, membership.clusters)
+    add(NETWORK, membership.connect)
+    add(NETWORK, membership.disconnect)
+    add(NETWORK, membership.connect, "join", hidden=True)
+    add(NETWORK, membership.disconnect, "leave", hidden=True)
+    app.add_typer(model_files.app, name="models", rich_help_panel=NETWORK)
+    app.add_typer(credit.app, name="ledger", rich_help_panel=NETWORK)
+    add(NETWORK, credit.audit)
+    add(MACHINE, machine.gauge)
+    add(MACHINE, machine.resources)
+    add(MACHINE, machine.eligible)
+    add(UPKEEP, actors.actors)
+    app.add_typer(settings.config_app, name="config", rich_help_panel=UPKEEP)
+    app.add_typer(settings.key_app, name="key", rich_help_panel=UPKEEP)
+    add(UPKEEP, logs.logs)
+    add(UPKEEP, doctor.doctor)
+    add(UPKEEP, lifecycle.version)
+    return app
+
+
+def _options(
+    home: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER", help="This node's folder, instead of OPENGATEWAY_HOME or ~/.opengateway."
+        ),
+    ] = None,
+) -> None:
+    # Taken off the command line before it is parsed, so that it may stand after the command, too.
+    del home
