@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
 import psutil
@@ -17,6 +17,7 @@ import psutil
 from opengateway.identity import base32, from_base32
 
 Address: TypeAlias = IPv4Address | IPv6Address
+Network: TypeAlias = IPv4Network | IPv6Network
 
 ENDPOINT_LENGTH = 80
 """Characters: `tcp://[` + 39 of IPv6 + `%` + 15 of an interface name + `]:65535` is 70."""
@@ -66,8 +67,15 @@ def rank(address: Address) -> int:
     return (4 if address.is_link_local else 0) + (2 if address.version == 6 else 0)
 
 
-def by_rank(addresses: Iterable[Address]) -> list[Address]:
-    return sorted(set(addresses), key=lambda address: (rank(address), str(address)))
+def by_rank(addresses: Iterable[Address], *, near: Iterable[Network] = ()) -> list[Address]:
+    """Best first. What lies in one of the networks `near` comes before anything else: every machine with
+    Docker also names 172.17.0.1, and from elsewhere that is a dial into nowhere."""
+    networks = tuple(near)
+
+    def key(address: Address) -> tuple[bool, int, str]:
+        return not any(address in network for network in networks), rank(address), str(address)
+
+    return sorted(set(addresses), key=key)
 
 
 def interfaces() -> dict[str, tuple[Address, ...]]:
@@ -80,6 +88,34 @@ def interfaces() -> dict[str, tuple[Address, ...]]:
             if mine:
                 found[name] = tuple(by_rank(mine))
     return found
+
+
+def near_networks() -> tuple[Network, ...]:
+    """The networks that this machine has an address in, link-local ones excepted: those look alike
+    on every link."""
+    found: set[Network] = set()
+    for addresses in psutil.net_if_addrs().values():
+        for one in addresses:
+            if one.family not in (socket.AF_INET, socket.AF_INET6) or not one.netmask:
+                continue
+            address = ip_address(one.address)
+            if not address.is_link_local and not address.is_loopback:
+                bits = int(ip_address(one.netmask)).bit_count()
+                found.add(ip_network(f"{address}/{bits}", strict=False))
+    return tuple(found)
+
+
+def multicast_interfaces() -> dict[str, tuple[Address, ...]]:
+    """Where neighbours can be heard: interfaces that are up and can multicast. Loopback (whose flags
+    deny that it can, but on Linux it does) stands in where there is nothing else."""
+    flags = {name: state.flags.split(",") for name, state in psutil.net_if_stats().items()}
+    found = interfaces()
+    outside = {
+        name: addresses
+        for name, addresses in found.items()
+        if "multicast" in flags.get(name, ()) and "loopback" not in flags[name]
+    }
+    return outside or {name: a for name, a in found.items() if any(address.is_loopback for address in a)}
 
 
 def local_endpoints(port: int) -> tuple[str, ...]:

@@ -99,6 +99,23 @@ class Host:
         self.ip(f"route replace 224.0.0.0/4 dev {device}")
         return new
 
+    def firewall_udp(self, port: int) -> None:
+        """As a desktop's firewall does: what comes in for this UDP port is dropped without a word."""
+        if shutil.which("nft"):
+            self.run(["nft", "add table inet firewall"])
+            self.run(["nft", "add chain inet firewall in { type filter hook input priority 0 ; }"])
+            self.run(["nft", f"add rule inet firewall in udp dport {port} drop"])
+        else:
+            for command in ("iptables", "ip6tables"):
+                self.run([command, *f"-A INPUT -p udp --dport {port} -j DROP".split()])
+
+    def firewall_off(self) -> None:
+        if shutil.which("nft"):
+            self.run(["nft", "delete table inet firewall"])
+        else:
+            for command in ("iptables", "ip6tables"):
+                self.run([command, "-F", "INPUT"])
+
     def close(self) -> None:
         for process in self._processes:
             if process.poll() is None:
