@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import pykka
 from pykka import ActorDeadError
@@ -81,12 +81,18 @@ class Actor(pykka.ThreadingActor, Generic[M]):
         address = self.address
         reply.then(lambda answer: address.tell(wrap(answer)))
 
+    @classmethod
+    def start(cls, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: ARG003
+        """pykka's way to start an actor without an address. Here it has one."""
+        raise TypeError(f"an actor lives at an address: Address(name, {cls.__name__}).start()")
+
     # -- for the address -----------------------------------------------------------
 
     def move_in(self, address: Address[M]) -> None:
         """Begin to live here, on a thread of its own."""
         self.address = address
         self.life = address.life
+        # The ref was made with pykka's own inbox; both must know ours before anybody can get the ref.
         self.actor_inbox = self.actor_ref.actor_inbox = _Inbox(address.mailbox, self)
         pykka.ActorRegistry.register(self.actor_ref)
         try:

@@ -117,7 +117,11 @@ class Address(Generic[M]):
         return self._post(Envelope(message), express)
 
     def ask(self, message: Request[R], *, express: bool = False) -> Reply[R]:
-        """Like `tell`, with an answer. There always is one, if only ActorDeadError or Refused."""
+        """Like `tell`, with an answer. There always is one, if only ActorDeadError or Refused.
+
+        A question that was not read before its actor died waits for the next life. Where there
+        is none to come, close() answers it.
+        """
         reply: Reply[R] = Reply()
         self._post(Envelope(message, reply), express)
         return reply
@@ -188,7 +192,7 @@ class Address(Generic[M]):
         with self._lock:
             if actor is self.actor:
                 self.state = "running"
-        self._ready.set()
+                self._ready.set()
 
     def stop(self) -> None:
         """End this life within `grace` seconds. A thread cannot be killed, only abandoned."""

@@ -81,8 +81,7 @@ class Supervisor(Actor[Order]):
                 for child in children:
                     if self._plans.get(child) is plan:
                         del self._plans[child]
-                        child.start()
-                        logger.info("%s restarted, life %d", child.name, child.life)
+                        self._restart(child)
             case Adopt(child):
                 self._adopt(child)
             case Release(child):
@@ -92,9 +91,9 @@ class Supervisor(Actor[Order]):
         return [child for child in self.address.children if not child.mailbox.closed]
 
     def _is_news(self, child: Address[Any], life: int) -> bool:
-        """Not if we stopped it ourselves, restarted it since, or let it go."""
+        """Not if we stopped it ourselves, restarted it since, or let it go, or if it has closed."""
         return (
-            child in self.address.children
+            child in self._children()
             and life == child.life
             and child not in self._plans
             and child.state in ("failed", "stopped", "abandoned")
@@ -120,6 +119,12 @@ class Supervisor(Actor[Order]):
         if not self.address.tell_later(seconds, Restart(tuple(fallen), plan)):
             raise Escalated(f"{self.address.name} has more restarts to wait for than timers")
         logger.info("%s: restart in %.2f s", ", ".join(child.name for child in fallen), seconds)
+
+    def _restart(self, child: Address[Any]) -> None:
+        # Its owner may have stopped, started or closed it behind our back.
+        if child.state == "backoff" and not child.mailbox.closed:
+            child.start()
+            logger.info("%s restarted, life %d", child.name, child.life)
 
     def _taken_down_by(self, child: Address[Any]) -> list[Address[Any]]:
         siblings = self._children()

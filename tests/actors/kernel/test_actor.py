@@ -172,6 +172,32 @@ def test_a_crash_of_an_abandoned_thread_is_nobodys_business_any_more(
     assert (a.state, a.life) == ("running", 2)
 
 
+def test_a_slow_start_is_waited_for_no_longer_than_its_patience(clock: ManualClock, plant: Plant) -> None:
+    go_on = threading.Event()
+
+    class Slow(Worker):
+        def on_start(self) -> None:
+            go_on.wait(DEADLINE_S)
+
+    a = plant(worker("a", clock, Slow, patience=0.01), lone=True)
+    first = a.actor
+    assert (a.state, a.actor and a.actor.doing) == ("starting", "on_start")
+    a.stop()
+    assert a.state == "abandoned"
+    a.start()
+    go_on.set()
+    assert a.ask(Who()).get(timeout=10) == 2
+    assert first is not None
+    assert first.thread is not None
+    first.thread.join(10)
+    assert a.state == "running"
+
+
+def test_an_actor_without_an_address_is_refused_with_the_way_to_go() -> None:
+    with pytest.raises(TypeError, match=r"Address\(name, Worker\)\.start\(\)"):
+        Worker.start()
+
+
 def test_an_answer_can_arrive_as_a_message(clock: ManualClock, plant: Plant) -> None:
     class Clerk(Worker):
         def on_receive(self, message: object) -> int | None:

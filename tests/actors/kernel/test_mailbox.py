@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from kernel_lab import Note, Sleeper, Who, Worker, boom, settle, worker
+from kernel_lab import Note, Sleeper, Who, Worker, boom, poll, settle, worker
 from pykka._envelope import Envelope
 
 from actors.kernel import ActorDeadError, Address, Mailbox, MailboxFull, ManualClock
@@ -149,6 +151,72 @@ def test_whoever_was_evicted_reads_no_more(clock: ManualClock) -> None:
         mailbox.get(first)
     assert mailbox.get(second).message == 2
     assert mailbox.get_now(second) is None
+
+
+def test_each_message_is_read_once_and_in_order_while_the_reader_is_replaced(clock: ManualClock) -> None:
+    mailbox = Mailbox(100_000, clock)
+    got: list[list[int]] = []
+
+    def read(eye: Eye, mine: list[int]) -> None:
+        with contextlib.suppress(Evicted):
+            while True:
+                mine.append(mailbox.get(eye).message)
+
+    def write() -> None:
+        for number in range(5_000):
+            mailbox.put(Envelope(number))
+
+    readers = []
+    writer = threading.Thread(target=write)
+    writer.start()
+    for _ in range(50):
+        eye, mine = Eye(), list[int]()
+        got.append(mine)
+        mailbox.admit(eye)
+        readers.append(threading.Thread(target=read, args=(eye, mine)))
+        readers[-1].start()
+    writer.join()
+    poll(lambda: len(mailbox) == 0)
+    mailbox.admit(None)
+    for reader in readers:
+        reader.join()
+    assert [number for mine in got for number in mine] == list(range(5_000))
+
+
+def test_what_is_put_while_the_mailbox_closes_is_either_refused_or_handed_back(clock: ManualClock) -> None:
+    for _ in range(50):
+        mailbox = Mailbox(1_000_000, clock)
+        accepted: list[int] = []
+        begun = threading.Semaphore(0)
+
+        def write(
+            mailbox: Mailbox = mailbox, accepted: list[int] = accepted, begun: threading.Semaphore = begun
+        ) -> None:
+            mine = 0
+            with contextlib.suppress(ActorDeadError):
+                while True:
+                    mailbox.put(Envelope(mine))
+                    mine += 1
+                    begun.release()
+            accepted.append(mine)
+
+        writers = [threading.Thread(target=write) for _ in range(3)]
+        for writer in writers:
+            writer.start()
+        begun.acquire()
+        handed_back = len(mailbox.close())
+        for writer in writers:
+            writer.join()
+        assert (sum(accepted), len(mailbox)) == (handed_back, 0)
+
+
+def test_a_timer_runs_by_the_real_clock_too_and_one_for_never_hurts_nobody(plant: Plant) -> None:
+    diary: list[str] = []
+    a = plant(Address("a", lambda: Worker(diary)), lone=True)
+    a.tell_later(float("inf"), Note("never"))
+    a.tell_later(0.005, Note("soon"))
+    poll(lambda: diary == ["soon"])
+    assert a.state == "running"
 
 
 def test_closing_hands_back_what_was_never_read_and_refuses_the_rest(clock: ManualClock) -> None:

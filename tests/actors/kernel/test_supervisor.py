@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -344,6 +345,41 @@ def test_a_child_can_be_released_while_it_waits_for_its_restart(clock: ManualClo
     clock.advance(100)
     settle(root)
     assert (a.life, a.state) == (1, "stopped")
+
+
+def test_a_child_that_is_closed_behind_its_supervisors_back_stays_closed(
+    clock: ManualClock, plant: Plant
+) -> None:
+    running, waiting = worker("running", clock), worker("waiting", clock)
+    root = plant(running, waiting)
+    waiting.tell(boom())
+    settle(root)
+    waiting.close()
+    running.close()
+    settle(root)
+    clock.advance(100)
+    settle(root)
+    assert (root.state, running.life, waiting.life) == ("running", 1, 1)
+
+
+def test_a_thread_that_cannot_be_started_is_a_failure_like_any_other(
+    clock: ManualClock, plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = worker("a", clock)
+    root = plant(a)
+    a.tell(boom())
+    settle(root)
+
+    def no_more_threads(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_more_threads)
+        clock.advance(2)
+        settle(root)
+    assert (a.state, a.life, a.failures) == ("backoff", 2, 2)
+    clock.advance(4)
+    assert a.ask(Who()).get(timeout=10) == 3
 
 
 def test_two_actors_of_one_name_are_refused(clock: ManualClock, plant: Plant) -> None:
