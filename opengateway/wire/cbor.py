@@ -1,8 +1,11 @@
 """Canonical CBOR (RFC 8949, 4.2.1), a small part of it: unsigned integers, bytes, text, booleans and
 arrays. What is signed must have one encoding only, so `decode` refuses every other.
 
-cbor2 reads duplicate keys, long integers, indefinite lengths and trailing bytes without complaint;
-comparing with the re-encoded value catches all of them at the price of one more encode.
+Encoding is cbor2's (0.9 us for a chunk). Decoding is our own: cbor2 acts on tags before anybody can
+look at them, and a frame of 1 MiB that holds one regular expression (tag 35) kept it busy for 3 s;
+shared references (tags 28, 29) grow exponentially, string references (tag 25) quadratically. This
+decoder knows five kinds of item, refuses the rest at the first byte, and needs no second encoding to
+see that a length was not the shortest: 1.5 us for a chunk, no more than cbor2, a check and a re-encode.
 """
 
 from __future__ import annotations
@@ -13,6 +16,11 @@ import cbor2
 
 DEPTH_LIMIT = 8
 """Nesting of arrays. Our deepest message needs 4."""
+
+_FALSE, _TRUE = 0xF4, 0xF5
+_UINT, _BYTES, _TEXT, _ARRAY = 0x00, 0x40, 0x60, 0x80
+_LONGER = {24: (1, 24), 25: (2, 1 << 8), 26: (4, 1 << 16), 27: (8, 1 << 32)}
+"""Additional information -> (bytes that follow, smallest value that needs them)."""
 
 
 class NotCanonical(ValueError):
@@ -29,27 +37,55 @@ def decode(data: bytes, *, limit: int = 1 << 20) -> Any:
     if len(data) > limit:
         raise NotCanonical(f"{len(data)} bytes, more than {limit}")
     try:
-        value = cbor2.loads(data)
-        _check(value, 0)
-        canonical = cbor2.dumps(value)
-    except NotCanonical:
-        raise
-    except Exception as error:  # cbor2 raises many kinds on hostile input, RecursionError included
-        raise NotCanonical(f"unreadable: {type(error).__name__}") from error
-    if canonical != data:
-        raise NotCanonical("another encoding of the same value")
+        value, end = _item(data, 0, 0)
+    except IndexError as error:
+        raise NotCanonical("truncated") from error
+    except UnicodeDecodeError as error:
+        raise NotCanonical("text that is not UTF-8") from error
+    if end != len(data):
+        raise NotCanonical("bytes after the end")
     return value
 
 
-def _check(value: Any, depth: int) -> None:
-    kind = type(value)
-    if kind is list:
+def _item(data: bytes, at: int, depth: int) -> tuple[Any, int]:
+    head = data[at]
+    at += 1
+    major = head & 0xE0
+    size = head & 0x1F
+    if size >= 24:
+        if size > 27:
+            raise NotCanonical("indefinite or reserved length")
+        width, least = _LONGER[size]
+        size = int.from_bytes(data[at : at + width], "big")
+        at += width
+        if at > len(data):
+            raise NotCanonical("truncated")
+        if size < least:
+            raise NotCanonical("a length that is not the shortest")
+    if major == _TEXT:
+        end = at + size
+        if end > len(data):
+            raise NotCanonical("truncated")
+        return data[at:end].decode(), end
+    if major == _UINT:
+        return size, at
+    if major == _BYTES:
+        end = at + size
+        if end > len(data):
+            raise NotCanonical("truncated")
+        return data[at:end], end
+    if major == _ARRAY:
         if depth >= DEPTH_LIMIT:
             raise NotCanonical("nested too deeply")
-        for item in value:
-            _check(item, depth + 1)
-    elif kind is int:
-        if not 0 <= value < 1 << 64:
-            raise NotCanonical("integer out of range")
-    elif kind not in (bytes, str, bool):
-        raise NotCanonical(f"{kind.__name__} is not allowed")
+        if size > len(data) - at:  # an item takes a byte at least
+            raise NotCanonical("truncated")
+        items = []
+        for _ in range(size):
+            item, at = _item(data, at, depth + 1)
+            items.append(item)
+        return items, at
+    if head == _TRUE:
+        return True, at
+    if head == _FALSE:
+        return False, at
+    raise NotCanonical(f"an item of kind 0x{head:02x} is not allowed")

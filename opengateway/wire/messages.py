@@ -44,6 +44,14 @@ class Bye:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """Nothing more comes from me on this connection: we have two, and I go on with the other. The wire
+    itself says and hears this (peer.py); like Ping and Pong it never reaches a handler."""
+
+    number: ClassVar[int] = 5
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """Please answer this."""
 
@@ -116,7 +124,7 @@ class Failed:
     message: str
     hint: str
     retry_after_ms: int
-    """-1: trying again makes no sense."""
+    """-1: trying again makes no sense. On the wire this field is one more, so that never is 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +167,7 @@ Message: TypeAlias = (
     | Pong
     | RecordChanged
     | Bye
+    | Moved
     | Ask
     | Accepted
     | Refused

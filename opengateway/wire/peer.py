@@ -1,0 +1,97 @@
+"""One peer and the sessions with it: usually one, for a moment two when both dialled at once.
+
+Two nodes that find each other on a LAN dial each other in the same millisecond. Dropping one connection
+outright would lose what is already under way on it, and picking the "first" differs at the two ends. So:
+
+- both ends keep receiving on both, and agree without a word on which to go on with (`rank`);
+- whoever sends on the other says Moved there, its last message on that connection, then goes on;
+- whoever receives holds back what comes on one connection until every older one has said Moved (or is
+  lost), so that order is kept across the change;
+- when both have said Moved, the end that dialled it closes the connection.
+
+Nobody is told "down" or "up". A new `instance` is another matter: the peer has restarted, and what we
+had with its former life is over.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from opengateway.units import NodeId
+from opengateway.wire.carrier import Link
+from opengateway.wire.handshake import Established
+from opengateway.wire.messages import Message
+
+SESSIONS_PER_PEER = 4
+"""Two happen by themselves, a third during a change of address. More is somebody playing."""
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One sealed connection. Times are monotonic seconds."""
+
+    link: Link
+    keys: Established
+    endpoint: str | None
+    """What we dialled; None if the peer dialled us."""
+    rank: tuple[bytes, bytes]
+    """(id of whoever dialled, transcript): the smallest of a peer's sessions is the one to send on."""
+    up_since: float
+    last_heard: float
+    last_answer: float
+    last_ping: float = -1e9
+    pings: deque[tuple[int, int]] = field(default_factory=deque)
+    """(t_us, `bytes_out` at that moment) of the pings that are not answered, oldest first."""
+    rtt_ms: float | None = None
+    frames_in: int = 0
+    frames_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    bytes_read: int = 0
+    """Of `bytes_out`, those that the peer is known to have read."""
+    refusals: int = 0
+    moved_in: bool = False
+    moved_out: bool = False
+    held: list[Message] = field(default_factory=list)
+
+    @property
+    def queued(self) -> int:
+        """Bytes sent and not yet known to be read."""
+        return self.bytes_out - self.bytes_read
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    node_id: NodeId
+    instance: bytes
+    sessions: list[Session] = field(default_factory=list)
+    """In the order in which they came up here."""
+
+    def best(self) -> Session | None:
+        """The session to send on; None if every session that is left has been moved away from."""
+        return min((s for s in self.sessions if not s.moved_out), key=lambda s: s.rank, default=None)
+
+    def must_wait(self, session: Session) -> bool:
+        """Whether older messages may still be under way on another connection."""
+        return len(self.sessions) > 1 and any(s is not session and not s.moved_in for s in self.sessions)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """A session as the outside sees it (`opengateway peers`, /metrics)."""
+
+    peer: NodeId
+    endpoint: str | None
+    dialled: bool
+    rtt_ms: float | None
+    """Smoothed round trip over the data path; None before the first answer."""
+    up_since: float
+    """Monotonic seconds, as `last_heard`."""
+    last_heard: float
+    frames_in: int
+    frames_out: int
+    bytes_in: int
+    bytes_out: int
+    queued: int
+    """Bytes sent and not yet known to be read."""

@@ -1,0 +1,359 @@
+"""The sealed sessions of one node, and the peers at their other ends.
+
+What is on its way to a peer is bounded in bytes (`Limits.queued_bytes`), measured end to end: a Pong
+proves that everything sent before its Ping has been read. ZeroMQ's own high-water mark counts messages,
+and a thousand of 1 MiB each would be a gigabyte for one peer that never reads.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from opengateway.identity import short
+from opengateway.units import NodeId
+from opengateway.wire.carrier import Carrier, Link
+from opengateway.wire.clock import Clock
+from opengateway.wire.codec import MessageRefused, decode_message, encode_message
+from opengateway.wire.handshake import Established
+from opengateway.wire.limits import (
+    ACK_EVERY_BYTES,
+    HELD_FRAMES,
+    PING_EVERY_S,
+    REFUSALS_PER_SESSION,
+    SILENT_AFTER_S,
+    UNANSWERED_AFTER_S,
+    Limits,
+)
+from opengateway.wire.messages import Bye, Message, Moved, Ping, Pong
+from opengateway.wire.peer import SESSIONS_PER_PEER, Peer, Session, SessionInfo
+from opengateway.wire.session import BOX_BYTES, HEADER_BYTES, FrameRefused
+
+log = logging.getLogger("opengateway.wire")
+
+_OWN_STALL_S = 3.0
+"""Ticks come four times a second. If none came for this long, it was we who were away (a laptop's lid, a
+debugger): everybody gets that time on top before being called silent."""
+
+
+class Sessions:
+    """Used by hub.py only. `count` is the node's table of counters, shared with it."""
+
+    def __init__(
+        self,
+        us: NodeId,
+        *,
+        handler: Any,
+        carrier: Carrier,
+        limits: Limits,
+        clock: Clock,
+        count: dict[str, int],
+    ) -> None:
+        self._us = us
+        self._handler = handler
+        self._carrier = carrier
+        self._limits = limits
+        self._clock = clock
+        self._now = clock.now
+        self._count = count
+        count |= dict.fromkeys(
+            (
+                "sessions_up",
+                "sessions_down",
+                "not_sent_no_session",
+                "not_sent_queue_full",
+                "not_sent_busy",
+                "not_sent_oversized",
+                "handler_failed",
+                "own_stalls",
+            ),
+            0,
+        )
+        self._live: dict[Link, Session] = {}
+        self._peers: dict[NodeId, Peer] = {}
+        self._sending: dict[NodeId, Session] = {}
+        """The session to send on, per peer: `Peer.best()`, kept at hand."""
+        self._past = dict.fromkeys(("frames_in", "frames_out", "bytes_in", "bytes_out"), 0)
+        """Of sessions that are over."""
+        self._last_tick = clock.now()
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    # -- sending -----------------------------------------------------------------------
+
+    def send(self, node_id: NodeId, message: Message) -> bool:
+        session = self._sending.get(node_id)
+        if session is None:
+            self._count["not_sent_no_session"] += 1
+            return False
+        if session.bytes_out - session.bytes_read > self._limits.queued_bytes:
+            self._count["not_sent_queue_full"] += 1
+            return False
+        if not self._send(session, message):
+            return False
+        if session.pings and session.bytes_out - session.pings[-1][1] > ACK_EVERY_BYTES:
+            self._ping(session)
+        return True
+
+    def _send(self, session: Session, message: Message) -> bool:
+        try:
+            body = encode_message(message)
+        except MessageRefused:
+            log.exception("a message has no encoding")
+            return False
+        if len(body) + HEADER_BYTES + BOX_BYTES > self._limits.frame:
+            self._count["not_sent_oversized"] += 1
+            return False
+        frame = session.keys.sealer.seal(body, self._now())
+        if not self._carrier.send(session.link, frame):
+            self._count["not_sent_busy"] += 1
+            return False
+        session.frames_out += 1
+        session.bytes_out += len(frame)
+        return True
+
+    def _ping(self, session: Session) -> None:
+        now = self._now()
+        t_us = int(now * 1e6)
+        if session.pings and t_us <= session.pings[-1][0]:
+            t_us = session.pings[-1][0] + 1
+        before = session.bytes_out
+        session.last_ping = now
+        if self._send(session, Ping(t_us)):
+            session.pings.append((t_us, before))
+
+    # -- receiving ---------------------------------------------------------------------
+
+    def received(self, link: Link, frame: bytes) -> bool:
+        """False: no session on this link."""
+        session = self._live.get(link)
+        if session is None:
+            return False
+        try:
+            message = decode_message(session.keys.opener.open(frame))
+        except FrameRefused as refused:
+            self._refused(session, refused.reason)
+            return True
+        except MessageRefused as refused:
+            known = refused.reason == "unknown_message"  # a newer version may say more: not a fault
+            self._refused(session, "unknown_message" if known else "malformed_message", fault=not known)
+            return True
+        self._heard(session, frame, message)
+        return True
+
+    def _heard(self, session: Session, frame: bytes, message: Message) -> None:
+        session.last_heard = self._now()
+        session.frames_in += 1
+        session.bytes_in += len(frame)
+        kind = type(message)
+        if kind is Ping:
+            self._send(session, Pong(message.t_us))  # type: ignore[union-attr]
+        elif kind is Pong:
+            self._pong(session, message.t_us)  # type: ignore[union-attr]
+        else:
+            peer = self._peers[session.keys.peer]
+            if kind is Moved:
+                session.moved_in = True
+                self._settle(peer)
+            elif peer.must_wait(session):
+                self._hold(session, message)
+            else:
+                self._deliver(session.keys.peer, message)
+
+    def _deliver(self, node_id: NodeId, message: Message) -> None:
+        if type(message) is Bye:
+            self._down(
+                self._peers[node_id], f"it said goodbye: {message.reason}" if message.reason else "it left"
+            )
+            return
+        try:
+            self._handler.message(node_id, message)
+        except Exception:  # our own bug, in one message of one peer: the others go on
+            self._count["handler_failed"] += 1
+            log.exception("handling %s from %s failed", type(message).__name__, short(node_id))
+
+    def _hold(self, session: Session, message: Message) -> None:
+        session.held.append(message)
+        if len(session.held) > HELD_FRAMES:
+            self._end(session, "it never finished moving between two connections", bye=True)
+
+    def _pong(self, session: Session, t_us: int) -> None:
+        pings = session.pings
+        if not any(t_us == sent for sent, _ in pings):
+            self._refused(session, "unknown_pong")
+            return
+        while True:
+            sent, before = pings.popleft()
+            if sent == t_us:
+                break
+        session.bytes_read = before
+        session.last_answer = session.last_heard
+        sample = max(0.0, session.last_heard * 1e3 - t_us / 1e3)
+        # 1/8 as TCP smooths it (RFC 6298).
+        session.rtt_ms = sample if session.rtt_ms is None else session.rtt_ms + (sample - session.rtt_ms) / 8
+
+    def _refused(self, session: Session, reason: str, *, fault: bool = True) -> None:
+        self._count[f"refused_{reason}"] += 1
+        session.refusals += fault
+        if session.refusals >= REFUSALS_PER_SESSION:
+            self._end(session, f"{REFUSALS_PER_SESSION} bad frames, the last because of {reason}", bye=True)
+
+    # -- sessions begin and end ----------------------------------------------------------
+
+    def new(self, link: Link, keys: Established, endpoint: str | None) -> Session:
+        """A session that nobody knows of yet."""
+        now = self._now()
+        dialler = self._us if endpoint is not None else keys.peer
+        return Session(link, keys, endpoint, (dialler, keys.transcript), now, now, now)
+
+    def prove(self, session: Session, frame: bytes) -> bool:
+        """The first frame on a link that dialled us: whether it opens, and so begins the session."""
+        try:
+            message = decode_message(session.keys.opener.open(frame))
+        except FrameRefused as refused:
+            self._count[f"refused_{refused.reason}"] += 1
+            return False
+        except MessageRefused:
+            self._count["refused_malformed_message"] += 1
+            return False
+        self.begin(session)
+        if session.link in self._live:
+            self._heard(session, frame, message)
+        return True
+
+    def begin(self, session: Session) -> None:
+        """This session is up."""
+        node_id = session.keys.peer
+        session.up_since = session.last_heard = session.last_answer = self._now()
+        peer = self._peers.get(node_id)
+        if peer is not None and peer.instance != session.keys.instance:
+            self._down(peer, "it has restarted")
+            peer = None
+        self._live[session.link] = session
+        self._carrier.trust(session.link)
+        self._count["sessions_up"] += 1
+        if peer is None:
+            peer = self._peers[node_id] = Peer(node_id, session.keys.instance, [session])
+            self._sending[node_id] = session
+            self._ping(session)  # the initiator's proof, and at either end the first round trip
+            log.info("session with %s is up", short(node_id))
+            self._tell(self._handler.peer_up, node_id, session.keys.record, session.endpoint,
+                       session.endpoint is not None)  # fmt: skip
+            return
+        peer.sessions.append(session)
+        self._ping(session)
+        if len(peer.sessions) > SESSIONS_PER_PEER:
+            self._end(session, "too many connections", bye=True)
+        else:
+            self._settle(peer)
+
+    def _settle(self, peer: Peer) -> None:
+        """Agree on one session, and let go of those that both ends have left."""
+        best = peer.best()
+        if best is None:
+            self._down(peer, "its connection was lost while moving to another")
+            return
+        self._sending[peer.node_id] = best
+        for session in list(peer.sessions):
+            if session is not best and not session.moved_out:
+                session.moved_out = self._send(session, Moved())
+            if session.moved_out and session.moved_in:
+                self._forget(session)
+                peer.sessions.remove(session)
+        for session in list(peer.sessions):
+            if session.held and not peer.must_wait(session):
+                held, session.held = session.held, []
+                for message in held:
+                    if peer is self._peers.get(peer.node_id):
+                        self._deliver(peer.node_id, message)
+
+    def _end(self, session: Session, reason: str, *, bye: bool = False) -> None:
+        """One session is over; its peer too, if it was the last."""
+        peer = self._peers[session.keys.peer]
+        if len(peer.sessions) == 1:
+            self._down(peer, reason, bye=bye)
+            return
+        peer.sessions.remove(session)
+        self._forget(session)
+        self._settle(peer)
+
+    def _down(self, peer: Peer, reason: str, *, bye: bool = False) -> None:
+        del self._peers[peer.node_id], self._sending[peer.node_id]
+        for session in peer.sessions:
+            if bye:
+                self._send(session, Bye(reason))
+            self._forget(session)
+        log.info("session with %s is down: %s", short(peer.node_id), reason)
+        self._tell(self._handler.peer_down, peer.node_id, reason)
+
+    def _forget(self, session: Session) -> None:
+        del self._live[session.link]
+        self._carrier.shut(session.link)
+        self._count["sessions_down"] += 1
+        for name in self._past:
+            self._past[name] += getattr(session, name)
+
+    def _tell(self, what: Any, *args: Any) -> None:
+        try:
+            what(*args)
+        except Exception:  # our own bug must not leave the tables half changed
+            self._count["handler_failed"] += 1
+            log.exception("handling %s failed", what.__name__)
+
+    # -- what the hub calls --------------------------------------------------------------
+
+    def lost(self, link: Link, reason: str) -> None:
+        session = self._live.get(link)
+        if session is not None:
+            self._end(session, reason)
+
+    def hang_up(self, node_id: NodeId, reason: str) -> None:
+        peer = self._peers.get(node_id)
+        if peer is not None:
+            self._down(peer, reason, bye=True)
+
+    def close(self, reason: str) -> None:
+        for session in self._live.values():
+            self._send(session, Bye(reason))
+        for session in list(self._live.values()):
+            self._forget(session)
+        self._peers.clear()
+        self._sending.clear()
+
+    def connected(self, endpoint: str, node_id: NodeId | None) -> bool:
+        return node_id in self._peers or any(s.endpoint == endpoint for s in self._live.values())
+
+    def tick(self, now: float) -> None:
+        stalled = now - self._last_tick
+        self._last_tick = now
+        late: list[tuple[Session, str]] = []
+        if stalled > _OWN_STALL_S:
+            self._count["own_stalls"] += 1
+        for session in self._live.values():
+            if stalled > _OWN_STALL_S:
+                session.last_heard += stalled
+                session.last_answer += stalled
+            if now - session.last_heard > SILENT_AFTER_S:
+                late.append((session, f"silent for {SILENT_AFTER_S:.0f} s"))
+            elif now - session.last_answer > UNANSWERED_AFTER_S:
+                late.append((session, f"it has not answered for {UNANSWERED_AFTER_S:.0f} s"))
+            elif now - session.last_ping >= PING_EVERY_S:
+                self._ping(session)
+        for session, reason in late:
+            if session.link in self._live:
+                self._end(session, reason, bye=True)
+
+    def totals(self) -> dict[str, int]:
+        live = self._live.values()
+        sums = {name: past + sum(getattr(s, name) for s in live) for name, past in self._past.items()}
+        return sums | {"sessions": len(self._live), "peers": len(self._peers)}
+
+    def infos(self) -> list[SessionInfo]:
+        return [
+            SessionInfo(
+                s.keys.peer, s.endpoint, s.endpoint is not None, s.rtt_ms, s.up_since, s.last_heard,
+                s.frames_in, s.frames_out, s.bytes_in, s.bytes_out, s.queued,
+            )
+            for s in self._live.values()
+        ]  # fmt: skip
