@@ -6,10 +6,10 @@ Scheduler, and their answers never come back through here.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from actors.io_loop import IoLoop
-from actors.kernel import Actor
+from actors.kernel import Actor, Refused
 
 OPEN_LIMIT = 10.0
 CLOSE_LIMIT = 5.0
@@ -21,9 +21,6 @@ class Server(Protocol):
         """Listen. Raises `PortTaken`."""
 
     async def close(self) -> None: ...
-
-
-GatewayMessage: TypeAlias = None
 
 
 class Gateway(Actor[Any]):
@@ -40,4 +37,4 @@ class Gateway(Actor[Any]):
 
     def on_receive(self, message: Any) -> Any:
         """Nobody tells it anything: it lives, or it is restarted."""
-        return None
+        raise Refused(f"the gateway does not know {type(message).__name__}")

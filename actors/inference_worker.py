@@ -87,7 +87,7 @@ class InferenceWorker(Actor[WorkerMessage]):
         down = str(self.failure or "stopped")
         self._changed(replace(self._view, state="down", detail=down))
         with contextlib.suppress(Exception):
-            self._io.run(self._cancel_all(down), CLOSE_LIMIT)
+            self._io.run(self._cancel_all(), CLOSE_LIMIT)
         self._io.run(self._engine.close(), CLOSE_LIMIT)
 
     def on_receive(self, message: WorkerMessage) -> Any:
@@ -211,7 +211,7 @@ class InferenceWorker(Actor[WorkerMessage]):
             seen = ModelsSeen((), EngineUnavailable(f"{self._engine.name}: {type(error).__name__}"))
         self.address.tell(seen)
 
-    async def _cancel_all(self, why: str) -> None:
+    async def _cancel_all(self) -> None:
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

@@ -31,6 +31,8 @@ from actors.messages import (
 from opengateway.errors import OpenGatewayError
 from opengateway.identity import Identity, base32, short
 from opengateway.ledger.book import Book
+from opengateway.ledger.debts import PairTotals
+from opengateway.ledger.history import Line
 from opengateway.units import NetworkId
 
 BATCH_LIMIT = 256
@@ -158,11 +160,11 @@ class Ledger(Actor[LedgerMessage]):
         }
 
 
-def _entry(line: Any) -> dict[str, Any]:
+def _entry(line: Line) -> dict[str, Any]:
     return {
         "seq": line.seq,
         "t_ms": line.t_ms,
-        "type": line.type,
+        "type": line.kind.lower(),
         "peer": base32(line.peer) if any(line.peer) else "",
         "name": short(line.peer) if any(line.peer) else "",
         "model": line.model,
@@ -172,12 +174,12 @@ def _entry(line: Any) -> dict[str, Any]:
     }
 
 
-def _account(pair: Any) -> dict[str, Any]:
+def _account(pair: PairTotals) -> dict[str, Any]:
     return {
         "id": base32(pair.peer),
         "short": short(pair.peer),
         "name": short(pair.peer),
         "served": pair.served,
         "consumed": pair.consumed,
-        "net": pair.net,
+        "net": pair.owes_us,
     }

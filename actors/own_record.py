@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -24,7 +25,7 @@ from opengateway.units import NetworkId
 LIFE_MS = 3600 * 1000
 """An hour: a node that has vanished without a goodbye is offered by nobody for longer."""
 REFRESH_MS = LIFE_MS // 3
-ANY_HOST = ("*", "0.0.0.0", "::", "")
+ANY_HOST = ("*", "0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound
 
 
 @dataclass(slots=True)
@@ -51,8 +52,6 @@ class OwnRecord:
             return ()
         if self.host in ANY_HOST:
             return local_endpoints(self.port)
-        import ipaddress
-
         try:
             return (endpoint(ipaddress.ip_address(self.host), self.port),)
         except ValueError:

@@ -273,7 +273,7 @@ class Registry(Actor[RegistryMessage]):
             endpoint = target if "://" in target else f"tcp://{target}"
             self._swarm_peer.tell(Dial(endpoint))
         else:
-            hint = "give its address, as in `opengateway connect HOST:PORT`; `opengateway peers` lists who is known"
+            hint = "give its address: opengateway connect HOST:PORT. `opengateway peers` lists who is known"
             raise Refused(PeerUnknown(f"no peer is known as {target[:60]!r}", hint=hint))
         if reply is not None:
             self._waiting.append((ask, endpoint, time.monotonic() + CONNECT_LIMIT, reply))

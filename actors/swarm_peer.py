@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.io_loop import IoLoop
-from actors.kernel import Actor, Address
+from actors.kernel import Actor, Address, Refused
 from actors.messages import (
     Advertise,
     DescribeWire,
@@ -68,8 +68,7 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
         self._record = first_record()
         self._switchboard = make_switchboard()
         self._wire = make_wire(self._switchboard, lambda: self._record)
-        self._switchboard.send = self._wire.send
-        self._switchboard.hang_up = self._wire.hang_up
+        self._switchboard.wire = self._wire
         self._lan: Lan | None = None
 
     def on_start(self) -> None:
@@ -103,7 +102,10 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
                 self._io.call(self._tell_round_trips)
                 self.address.tell_later(ROUND_TRIPS_PERIOD, Tick(), replace=True)
             case DescribeWire():
-                return self._io.run(self._describe(), 2.0)
+                try:
+                    return self._io.run(self._describe(), 2.0)
+                except TimeoutError as error:
+                    raise Refused("the I/O loop is too busy to answer") from error
         return None
 
     # -- on the loop ---------------------------------------------------------------------------

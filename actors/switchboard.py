@@ -38,6 +38,7 @@ from opengateway.engines.stream import Finished, Route
 from opengateway.errors import AllBusy
 from opengateway.identity import Identity, short
 from opengateway.units import NetworkId, NodeId
+from opengateway.wire.hub import Wire
 from opengateway.wire.messages import (
     Ask,
     Bye,
@@ -48,7 +49,6 @@ from opengateway.wire.messages import (
     RecordChanged,
     Settle,
 )
-
 
 R = TypeVar("R")
 
@@ -73,12 +73,12 @@ class Switchboard:
         self._registry = registry
         self._scheduler = scheduler
         self._ledger = ledger
-        self.send: Callable[[NodeId, Message], bool] = lambda peer, message: False
-        self.hang_up: Callable[[NodeId, str], None] = lambda peer, reason: None
-        self.asker = Asker(net, lambda p, m: self.send(p, m), lambda p, r: self.hang_up(p, r))
+        self.wire: Wire
+        """Set right after the wire was made: each of the two needs the other."""
+        self.asker = Asker(net, self.send, self.hang_up)
         self.answerer = Answerer(
-            send=lambda p, m: self.send(p, m),
-            hang_up=lambda p, r: self.hang_up(p, r),
+            send=self.send,
+            hang_up=self.hang_up,
             spawn=io.task,
             asked=self._asked,
             delivered=self._delivered,
@@ -86,6 +86,12 @@ class Switchboard:
                 identity, net, peer, stream, error, now_ms=now_ms()
             ),
         )
+
+    def send(self, peer: NodeId, message: Message) -> bool:
+        return self.wire.send(peer, message)
+
+    def hang_up(self, peer: NodeId, reason: str) -> None:
+        self.wire.hang_up(peer, reason)
 
     # -- the wire's handler ------------------------------------------------------------------
 

@@ -27,8 +27,8 @@ import threading
 import time
 from typing import Any
 
-from actors.gauge import Gauge
 from actors.gateway import Gateway
+from actors.gauge import Gauge
 from actors.inference_worker import InferenceWorker
 from actors.io_loop import IoLoop
 from actors.kernel import Address, Backoff, Supervisor
@@ -162,7 +162,9 @@ class Node:
         )
         self.meter = Meter()
         http = self.config.http
-        self.http = HttpServer(http.host, http.port, self.token, self._routes, self._not_ready)
+        self.http = HttpServer(
+            http.host, http.port, self.token, routes=self._routes, not_ready=self._not_ready
+        )
 
     def _ledger(self) -> Ledger:
         return Ledger(self.home.ledger_db, self.identity, self.net, now_ms=_now_ms)

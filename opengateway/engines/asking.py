@@ -8,7 +8,7 @@ travelled (a token is at least one byte of text).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -113,9 +113,9 @@ class Asker:
     def heard(self, peer: NodeId, message: Message) -> None:
         """A message about one of our requests; one that we no longer know is late, not wrong."""
         match message:
-            case Accepted(stream=number):
+            case Accepted(stream=number, engine=engine):
                 if ticket := self._tickets.get((peer, number)):
-                    ticket.stream.opened(ticket.route)
+                    ticket.stream.opened(replace(ticket.route, engine=engine))
             case Chunks(stream=number, first=first, items=items):
                 if ticket := self._tickets.get((peer, number)):
                     self._chunks(ticket, first, items)

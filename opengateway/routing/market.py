@@ -111,14 +111,17 @@ class Market:
             # A worker that is starting or down has no free slot: its jobs wait for it.
             slots = view.slots if view.state == "running" else 0
             for model in view.models:
-                yield self._offer(view.name, "local", 0.0, slots, model, now), model
+                yield self._offer(view.name, model, ring="local", rtt=0.0, slots=slots, now=now), model
         for peer in self._peers.values():
             for model in peer.models:
                 rtt = (peer.rtt_ms or 0.0) / 1000
-                yield self._offer(peer.node_id, peer.ring, rtt, peer.slots, model, now), model
+                yield (
+                    self._offer(peer.node_id, model, ring=peer.ring, rtt=rtt, slots=peer.slots, now=now),
+                    model,
+                )
 
     def _offer(
-        self, place: Place, ring: str, rtt: float, slots: int, model: ServedModel, now: float
+        self, place: Place, model: ServedModel, *, ring: str, rtt: float, slots: int, now: float
     ) -> Offer:
         until = self._penalised.get(place, 0.0)
         busy = self._busy.get(place, 0)
@@ -150,12 +153,12 @@ class Market:
         if not names and not self._peers:
             return UnknownModel(
                 "this node serves no model, and no peer is connected",
-                hint="give it an engine (`opengateway doctor` says how) or a peer (`opengateway connect HOST:PORT`)",
+                hint="`opengateway doctor` helps to get an engine, `opengateway connect HOST:PORT` a peer",
             )
         if not names:
             return UnknownModel(
                 f"nobody {where} serves any model",
-                hint="`opengateway models` shows what can be asked for; without --local or --friends more can",
+                hint="`opengateway models` shows what there is; without --local or --friends there is more",
             )
         close = nearest_names(wanted, names)
         hint = f"did you mean {' or '.join(close)}?" if close else f"served {where}: {', '.join(names[:10])}"

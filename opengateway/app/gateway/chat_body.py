@@ -101,9 +101,9 @@ def _sampling(body: dict[str, Any]) -> None:
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
             raise BadRequest(f"`{name}` must be a number from {low} to {high}")
     stop = body.get("stop")
-    if stop is not None and not isinstance(stop, str):
-        if not isinstance(stop, list) or len(stop) > 4 or any(not isinstance(s, str) for s in stop):
-            raise BadRequest("`stop` must be a text or a list of up to 4 texts")
+    stops = [] if stop is None else stop if isinstance(stop, list) else [stop]
+    if len(stops) > 4 or any(not isinstance(text, str) for text in stops):
+        raise BadRequest("`stop` must be a text or a list of up to 4 texts")
     seed = body.get("seed")
     if seed is not None and not isinstance(seed, int):
         raise BadRequest("`seed` must be a whole number")

@@ -6,7 +6,6 @@ import errno
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
 
 from aiohttp import web
 
@@ -31,15 +30,16 @@ class HttpServer:
         host: str,
         port: int,
         token: str,
+        *,
         routes: Callable[[], Iterable[web.RouteDef]],
-        ready: Callable[[], Any],
+        not_ready: Callable[[], list[str]],
     ) -> None:
         self.host = host
         self.port = port
         """0 until the first start chooses one; a restart keeps it."""
         self._token = token
         self._routes = routes
-        self._ready = ready
+        self._not_ready = not_ready
         self._runner: web.AppRunner | None = None
 
     @property
@@ -50,7 +50,7 @@ class HttpServer:
     async def start(self) -> None:
         if self.host not in ("127.0.0.1", "::1", "localhost"):
             raise ConfigInvalid(
-                f"http.host is {self.host}: the HTTP port may only be on this machine, since it asks nobody for a key",
+                f"http.host is {self.host}, but the port asks nobody for a key: it must be on this machine",
                 hint="opengateway config set http.host 127.0.0.1",
             )
         app = web.Application(middlewares=[self._middleware], client_max_size=BODY_LIMIT)
@@ -107,7 +107,7 @@ class HttpServer:
             return error_response(shown)
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        why = self._ready()
+        why = self._not_ready()
         return web.json_response({"ready": not why, "why": why}, status=503 if why else 200)
 
 

@@ -65,7 +65,7 @@ def engine_state(workers: Mapping[str, WorkerView], busy: int, facts: Facts) -> 
     }
 
 
-def warnings(
+def warnings(  # noqa: PLR0917 - six sources of trouble
     root: Address[Any],
     workers: Mapping[str, WorkerView],
     me: Mapping[str, Any] | None,
@@ -75,11 +75,11 @@ def warnings(
 ) -> list[dict[str, str]]:
     """What the owner should know, each with what to do."""
     found = list(facts.extra)
-    for row in describe(root):
-        if row.state in ("failed", "backoff", "abandoned"):
-            found.append(
-                _warn(f"{row.name} is {row.state}: {row.error}", "`opengateway logs` has the details")
-            )
+    found += [
+        _warn(f"{row.name} is {row.state}: {row.error}", "`opengateway logs` has the details")
+        for row in describe(root)
+        if row.state in ("failed", "backoff", "abandoned")
+    ]
     if not workers and facts.engine_kind != "none":
         found.append(_warn("this node serves nothing, so it earns nothing", facts.engine_hint))
     found += _too_small(workers, facts)
