@@ -138,15 +138,14 @@ def read(path: Path) -> dict[str, Any]:
     """What is written in config.json, unchecked except that it is a JSON object."""
     try:
         text = path.read_text("utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the latter is the home's trouble, and told by it
         return {}
     except UnicodeDecodeError as error:
         raise ConfigInvalid(f"{path} is not a text file", hint=f"restore it, or: rm {path}") from error
     except OSError as error:
         why = (error.strerror or str(error)).lower()
-        raise SetupError(
-            f"cannot read the configuration {path}: {why}", hint=f"make it readable: chmod u+r {path}"
-        ) from error
+        mend = f"it must be a file: mv {path} {path}.old" if path.is_dir() else f"chmod u+r {path}"
+        raise SetupError(f"cannot read the configuration {path}: {why}", hint=mend) from error
     if not text.strip():
         return {}
     try:

@@ -19,8 +19,6 @@ QUIET = ("asyncio", "aiohttp", "zeroconf", "pykka", "httpx", "httpcore")
 class LogFormat(logging.Formatter):
     """An error with a name is told in its words: a taken port is no bug of ours and has no traceback."""
 
-    converter = time.gmtime
-
     def formatException(  # noqa: N802 - the name that logging calls
         self,
         ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None],
@@ -33,7 +31,9 @@ class LogFormat(logging.Formatter):
 
 def configure_logs(level: str) -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(LogFormat(FORMAT, "%Y-%m-%dT%H:%M:%S"))
+    formatter = LogFormat(FORMAT, "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -43,7 +43,7 @@ def start(
     if foreground:
         raise typer.Exit(daemon.foreground(home, changes))
     if (pid := home.running_pid()) is not None and not changes:
-        say(f"Node: already running (pid {pid})") if not as_json else None
+        note(f"it was running already (pid {pid})")
         _show(home_status(connect(home)), as_json=as_json)
         return
     client = daemon.start(home, changes, tell=note)
@@ -147,13 +147,13 @@ def _show(status: dict[str, Any], *, as_json: bool) -> None:
     ]
     facts(
         [
-            ("Node", f"running (pid {status['pid']}), for {seconds(status.get('uptime_s'))}"),
+            ("Node", _running(status)),
             ("Name", f"{status.get('name')} ({status.get('short')})"),
             ("Region", f"{status.get('region')} ({status.get('country')})"),
             ("Network", f"{network.get('name')}{' (private)' if network.get('private') else ''}"),
             ("Clusters", ", ".join(status.get("clusters") or []) or "none"),
             ("Models", ", ".join(status.get("models") or []) or "none of its own"),
-            ("Engine", _engine(engine)),
+            ("Engine", _engine(engine, "".join(warnings))),
             ("Reachable", (status.get("reachability") or {}).get("text", "")),
             ("Peers", f"{peers.get('total', 0)}" + _ring_list(peers.get("by_ring") or {})),
             ("Credit", _credit(credit)),
@@ -170,14 +170,19 @@ def _show(status: dict[str, Any], *, as_json: bool) -> None:
     )
 
 
-def _engine(engine: dict[str, Any]) -> str:
-    state = engine.get("state", "none")
-    if state == "none":
-        return "none: prompts are answered by other nodes" + (
-            f" ({engine['detail']})" if engine.get("detail") else ""
-        )
-    text = f"{engine.get('name')}, {state}, {engine.get('busy', 0)} of {engine.get('slots', 0)} slots busy"
-    return text + (f" ({engine['detail']})" if engine.get("detail") else "")
+def _engine(engine: dict[str, Any], warnings: str) -> str:
+    detail = str(engine.get("detail") or "")
+    # A detail that is a warning already is not told twice.
+    more = f" ({detail})" if detail and detail not in warnings else ""
+    if engine.get("state", "none") == "none":
+        return f"none: prompts are answered by other nodes{more}"
+    busy = f"{engine.get('busy', 0)} of {engine.get('slots', 0)} slots busy"
+    return f"{engine.get('name')}, {engine['state']}, {busy}{more}"
+
+
+def _running(status: dict[str, Any]) -> str:
+    uptime = float(status.get("uptime_s") or 0.0)
+    return f"running (pid {status['pid']})" + (f", for {seconds(uptime)}" if uptime >= 2 else "")
 
 
 def _ring_list(rings: dict[str, int]) -> str:
