@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A very fast engine with nothing behind it, for measuring what stands before it. Never for answers.
 
-    tools/bench/fake_engine.py --port 0 --chunks 100              prints {"port": n}, serves until stdin ends
+    tools/bench/fake_engine.py --port 0 --chunks 100              prints {"port": n}, serves until terminated
     tools/bench/fake_engine.py --chunks 100 --interval-ms 20      paced, as a real model would
 
 It speaks OpenAI's protocol on 127.0.0.1: `/v1/models`, `/v1/chat/completions`, `/v1/completions`, streamed
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ import orjson
 from aiohttp import web
 
 MODEL = "fake"
+PARENT_CHECK_S = 0.5
 _WORD = " word"
 
 
@@ -93,16 +95,15 @@ class FakeEngine:
 
 
 async def serve(port: int, pace: Pace) -> None:
-    """Until stdin ends: a benchmark that is killed leaves nothing running."""
+    """Until it is terminated or its parent is gone: a benchmark that is killed leaves nothing running."""
+    parent = os.getppid()
     runner = web.AppRunner(FakeEngine(pace).app(), access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port, backlog=1024)
     await site.start()
     print(json.dumps({"port": runner.addresses[0][1]}), flush=True)
-    ended = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(ended), sys.stdin)
-    while await ended.read(4096):
-        pass
+    while os.getppid() == parent:
+        await asyncio.sleep(PARENT_CHECK_S)
     await runner.cleanup()
 
 
