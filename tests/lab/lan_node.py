@@ -7,6 +7,7 @@ import asyncio
 import json
 import sys
 import time
+from collections import Counter
 
 import uvloop
 
@@ -33,12 +34,15 @@ async def main(seed: str, net: str, port: str) -> None:
     await lan.start()
     say(event="ready", problem=lan.problem)
     closed = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    problem = lan.problem
+    problem, ignored = lan.problem, Counter[str]()
     while not closed.done():
         await asyncio.wait([closed], timeout=0.05)
         if lan.problem != problem:
             problem = lan.problem
             say(event="problem", problem=problem)
+        if lan.ignored != ignored:
+            ignored = lan.ignored.copy()
+            say(event="ignored", ignored=ignored)
     await lan.close()
     say(event="closed", ignored=lan.ignored)
 
