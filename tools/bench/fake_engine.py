@@ -102,7 +102,7 @@ async def serve(port: int, pace: Pace) -> None:
     site = web.TCPSite(runner, "127.0.0.1", port, backlog=1024)
     await site.start()
     print(json.dumps({"port": runner.addresses[0][1]}), flush=True)
-    while os.getppid() == parent:
+    while os.getppid() == parent:  # noqa: ASYNC110 - no event tells it on every system
         await asyncio.sleep(PARENT_CHECK_S)
     await runner.cleanup()
 
