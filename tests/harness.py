@@ -19,8 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-import local_node
-from local_node import NodeFailed, private_network, processes_of
+from tools import local_node
+from tools.local_node import NodeFailed, private_network, processes_of
 
 __all__ = ["Node", "NodeFailed", "private_network", "processes_of", "until"]
 
