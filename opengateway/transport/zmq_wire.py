@@ -1,11 +1,5 @@
 """The wire over ZeroMQ: one ROUTER that everybody dials, one DEALER for each endpoint that we dial.
 
-Why not zmq.asyncio: it makes a future and a poll per message; a plain reader on the socket's file
-descriptor, draining in batches, carries several times as much on the same loop. That descriptor
-is edge-triggered: it becomes readable once when something changes, and any call on the socket, a send
-too, may consume the edge. So after every send and every full batch another drain is scheduled, and a
-drain only ends when `recv` itself has said "nothing more".
-
 Why every connection is its own link and never reconnects: ZeroMQ's silent reconnect would put a sealed
 session onto a connection whose other end has never heard of it. Losing a link is said at once; who
 dials again, and when, is decided by whoever keeps the peers.
@@ -14,56 +8,20 @@ dials again, and when, is decided by whoever keeps the peers.
 from __future__ import annotations
 
 import asyncio
-import errno
-import logging
-import socket as net
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import zmq
-from zmq.backend import Socket as _Backend
-from zmq.utils.monitor import recv_monitor_message
 
-from opengateway.errors import ConfigInvalid, PortTaken
 from opengateway.identity import Identity
-from opengateway.transport.endpoint import is_literal, parse_endpoint
+from opengateway.transport.zmq_channel import LINGER_MS, Dialled, Listener
 from opengateway.units import NetworkId
 from opengateway.wire.carrier import Link, Receiver
 from opengateway.wire.clock import Clock
 from opengateway.wire.hub import Handler, Wire
 from opengateway.wire.limits import Limits
 
-log = logging.getLogger("opengateway.wire")
-
-_BATCH: Final = 64
-"""Frames read before others on the loop have their turn: 1 ms of work."""
 _TICK_S: Final = 0.25
-_SEND_HWM: Final = 20_000
-"""Messages to one peer inside ZeroMQ, 5 MB with small ones. The bound in bytes is the core's."""
-_RECEIVE_HWM: Final = 1_000
-_LINGER_MS: Final = 200
-"""For a goodbye to leave. A peer that does not read delays our closing by this at most."""
-_EHOSTUNREACH: Final = zmq.EHOSTUNREACH
-
-_OPTIONS: Final = {
-    zmq.LINGER: 0,
-    zmq.IPV6: 1,  # and IPv4: the socket is dual-stack
-    zmq.SNDHWM: _SEND_HWM,
-    zmq.RCVHWM: _RECEIVE_HWM,
-    zmq.HANDSHAKE_IVL: 5_000,  # ms for ZeroMQ's own greeting: who connects and says nothing is cut off
-    zmq.HEARTBEAT_IVL: 5_000,
-    zmq.HEARTBEAT_TIMEOUT: 15_000,
-    zmq.TCP_KEEPALIVE: 1,
-    zmq.TCP_KEEPALIVE_IDLE: 30,
-    zmq.TCP_KEEPALIVE_INTVL: 10,
-    zmq.TCP_KEEPALIVE_CNT: 3,
-}
-_DIALLED_EVENTS: Final = (
-    zmq.EVENT_CLOSED
-    | zmq.EVENT_DISCONNECTED
-    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-)
 
 
 def zmq_wire(
@@ -83,193 +41,6 @@ def zmq_wire(
     )
 
 
-class _Channel:
-    """One ZeroMQ socket on the loop."""
-
-    def __init__(self, carrier: ZmqCarrier, kind: int) -> None:
-        self.carrier = carrier
-        self.socket: zmq.Socket[bytes] = carrier.context.socket(kind)
-        for option, value in _OPTIONS.items():
-            self.socket.setsockopt(option, value)
-        # Twice the limit, so that what is a little too long is refused by name; ZeroMQ cuts off the rest
-        # before it has read it.
-        self.socket.setsockopt(zmq.MAXMSGSIZE, 2 * carrier.limits.frame)
-        # pyzmq's own Socket.send spends 0.6 us on tracking and copy thresholds before it calls this.
-        self.write: Callable[..., Any] = _Backend.send.__get__(self.socket)
-        self.read: Callable[..., Any] = self.socket.recv
-        self._fd = int(self.socket.getsockopt(zmq.FD))
-        self._scheduled = False
-        self.closed = False
-        carrier.loop.add_reader(self._fd, self.drain)
-
-    def schedule(self) -> None:
-        """Drain soon: a call on the socket may have consumed the edge."""
-        if not self._scheduled:
-            self._scheduled = True
-            self.carrier.loop.call_soon(self.drain)
-
-    def drain(self) -> None:
-        self._scheduled = False
-        for _ in range(_BATCH):
-            if self.closed:
-                return
-            try:
-                self.receive()
-            except zmq.Again:
-                return
-            except zmq.ZMQError as error:
-                if error.errno in (zmq.ENOTSOCK, zmq.ETERM):  # closed by what was received
-                    return
-                log.warning("receiving failed: %s", error)
-                break
-            except Exception:  # a bug must not cost us the edge, and with it every other peer
-                log.exception("handling a frame failed")
-        self.schedule()
-
-    def receive(self) -> None:
-        """Read one frame and hand it on. Raises `zmq.Again` when there is none."""
-        raise NotImplementedError
-
-    def shut(self, linger_ms: int) -> None:
-        if not self.closed:
-            self.closed = True
-            self.carrier.loop.remove_reader(self._fd)
-            self.socket.close(linger=linger_ms)
-
-
-class _Listener(_Channel):
-    """The ROUTER. Its links are routing ids, which it draws itself, one per connection."""
-
-    def __init__(self, carrier: ZmqCarrier) -> None:
-        super().__init__(carrier, zmq.ROUTER)
-        # Without it a ROUTER drops what it cannot deliver: 16,500 of 20,000 messages to a slow peer.
-        self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        self.socket.setsockopt(zmq.BACKLOG, 256)
-
-    def bind(self, host: str, port: int) -> int:
-        where = f"tcp://{f'[{host}]' if ':' in host else host}:{port or '*'}"
-        try:
-            self.socket.bind(where)
-        except zmq.ZMQError as error:
-            if error.errno in (errno.EADDRINUSE, errno.EACCES):
-                raise PortTaken(
-                    f"cannot listen on port {port}: {error.strerror}",
-                    hint="stop the other program, or set wire.port in config.json to 0 for any free port",
-                ) from error
-            if error.errno == errno.EAFNOSUPPORT and self.socket.getsockopt(zmq.IPV6):
-                self.socket.setsockopt(zmq.IPV6, 0)  # a kernel without IPv6
-                return self.bind(host, port)
-            raise ConfigInvalid(
-                f"cannot listen on {host}: {error.strerror}",
-                hint='wire.host must be an address of this machine, or "*" for all',
-            ) from error
-        return int(self.socket.getsockopt_string(zmq.LAST_ENDPOINT).rsplit(":", 1)[1])
-
-    def send(self, link: bytes, frame: bytes) -> bool:
-        self.schedule()
-        try:
-            self.write(link, zmq.SNDMORE | zmq.NOBLOCK)
-        except zmq.Again:
-            return False
-        except zmq.ZMQError as error:
-            if error.errno == _EHOSTUNREACH:
-                self.carrier.report_lost(link, "the connection was closed")
-                return False
-            raise
-        self.write(frame, zmq.NOBLOCK)
-        return True
-
-    def receive(self) -> None:
-        link = self.read(zmq.NOBLOCK)
-        address = ""
-        if link in self.carrier.trusted:
-            frame = self.read(zmq.NOBLOCK)
-        else:
-            part = self.read(zmq.NOBLOCK, False)
-            frame, address = part.bytes, _address(part)
-        if self.socket.getsockopt(zmq.RCVMORE):
-            while self.socket.getsockopt(zmq.RCVMORE):
-                self.read(zmq.NOBLOCK)
-            self.carrier.receiver.malformed("multipart")
-            return
-        self.carrier.receiver.received(link, frame, address)
-
-
-class _Dialled(_Channel):
-    """A DEALER with one connection; the object itself is the link."""
-
-    def __init__(self, carrier: ZmqCarrier, endpoint: str) -> None:
-        self.host, self.port = parse_endpoint(endpoint)
-        super().__init__(carrier, zmq.DEALER)
-        self.socket.setsockopt(zmq.RECONNECT_IVL, -1)
-        self._first: list[bytes] | None = []
-        """Frames that wait for the name to be resolved: the HELLO."""
-        self._monitor = self.socket.get_monitor_socket(_DIALLED_EVENTS)
-        self._monitor_fd = int(self._monitor.getsockopt(zmq.FD))
-        carrier.loop.add_reader(self._monitor_fd, self._watch)
-        self._resolving: asyncio.Task[None] | None = None
-        if is_literal(self.host):
-            self._connect(self.host)
-        else:
-            # libzmq would resolve on its I/O thread and stop all traffic for as long as DNS takes.
-            self._resolving = carrier.loop.create_task(self._resolve())
-
-    async def _resolve(self) -> None:
-        try:
-            found = await self.carrier.loop.getaddrinfo(self.host, self.port, type=net.SOCK_STREAM)
-        except OSError:
-            self.carrier.report_lost(self, f"there is no host called {self.host}")
-            return
-        if not self.closed:
-            self._connect(str(found[0][4][0]))
-
-    def _connect(self, host: str) -> None:
-        self.socket.connect(f"tcp://{f'[{host}]' if ':' in host else host}:{self.port}")
-        waiting, self._first = self._first or [], None
-        for frame in waiting:
-            self.send(frame)
-        self.schedule()
-        self.carrier.loop.call_soon(self._watch)
-
-    def send(self, frame: bytes) -> bool:
-        if self._first is not None:
-            self._first.append(frame)
-            return len(self._first) == 1
-        self.schedule()
-        try:
-            self.write(frame, zmq.NOBLOCK)
-        except zmq.Again:
-            return False
-        return True
-
-    def receive(self) -> None:
-        self.carrier.receiver.received(self, self.read(zmq.NOBLOCK), "")
-
-    def _watch(self) -> None:
-        while not self.closed:
-            try:
-                event = recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"]
-            except zmq.Again:
-                return
-            self.drain()  # what came before the end is still to be read
-            if event == zmq.EVENT_DISCONNECTED:
-                self.carrier.report_lost(self, "the connection was closed")
-            elif event == zmq.EVENT_CLOSED:
-                self.carrier.report_lost(self, "nothing listens there (connection refused or no route)")
-            else:
-                self.carrier.report_lost(self, "something listens there, but it is no OpenGateway node")
-
-    def shut(self, linger_ms: int) -> None:
-        if self.closed:
-            return
-        if self._resolving is not None:
-            self._resolving.cancel()
-        self.carrier.loop.remove_reader(self._monitor_fd)
-        self.socket.disable_monitor()
-        self._monitor.close(linger=0)
-        super().shut(linger_ms)
-
-
 class ZmqCarrier:
     """`opengateway.wire.carrier.Carrier` over ZeroMQ."""
 
@@ -280,15 +51,15 @@ class ZmqCarrier:
         self.limits = limits
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(1)
         self.trusted: set[Link] = set()
-        self._listener: _Listener | None = None
-        self._dialled: set[_Dialled] = set()
+        self._listener: Listener | None = None
+        self._dialled: set[Dialled] = set()
         self._ticker: asyncio.TimerHandle | None = None
 
     async def start(self, host: str, port: int, receiver: Receiver) -> int:
         self.loop = asyncio.get_running_loop()
         self.receiver = receiver
         self.context.set(zmq.MAX_SOCKETS, 4 * self.limits.sessions)
-        self._listener = _Listener(self)
+        self._listener = Listener(self)
         try:
             bound = self._listener.bind(host, port)
         except Exception:
@@ -298,14 +69,14 @@ class ZmqCarrier:
         return bound
 
     def dial(self, endpoint: str) -> Link:
-        channel = _Dialled(self, endpoint)
+        channel = Dialled(self, endpoint)
         self._dialled.add(channel)
         return channel
 
     def send(self, link: Link, frame: bytes) -> bool:
         if type(link) is bytes:
             return self._listener is not None and self._listener.send(link, frame)
-        if type(link) is not _Dialled or link.closed:
+        if type(link) is not Dialled or link.closed:
             return False
         return link.send(frame)
 
@@ -315,9 +86,9 @@ class ZmqCarrier:
     def shut(self, link: Link) -> None:
         trusted = link in self.trusted
         self.trusted.discard(link)
-        if isinstance(link, _Dialled):
+        if isinstance(link, Dialled):
             self._dialled.discard(link)
-            link.shut(_LINGER_MS if trusted else 0)
+            link.shut(LINGER_MS if trusted else 0)
 
     async def close(self) -> None:
         if self._ticker is not None:
@@ -326,7 +97,7 @@ class ZmqCarrier:
         for link in list(self._dialled):
             self.shut(link)
         if self._listener is not None:
-            self._listener.shut(_LINGER_MS)
+            self._listener.shut(LINGER_MS)
             self._listener = None
         self.context.term()
 
@@ -335,7 +106,7 @@ class ZmqCarrier:
         self.loop.call_soon(self._lost, link, reason)
 
     def _lost(self, link: Link, reason: str) -> None:
-        if isinstance(link, _Dialled) and link.closed:
+        if isinstance(link, Dialled) and link.closed:
             return
         self.receiver.lost(link, reason)
         self.shut(link)
@@ -343,11 +114,3 @@ class ZmqCarrier:
     def _tick(self) -> None:
         self._ticker = self.loop.call_later(_TICK_S, self._tick)
         self.receiver.tick()
-
-
-def _address(part: Any) -> str:
-    try:
-        address = str(part.get("Peer-Address"))
-    except (zmq.ZMQError, KeyError):
-        return ""
-    return address.removeprefix("::ffff:")

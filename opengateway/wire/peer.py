@@ -43,6 +43,8 @@ class Session:
     last_ping: float = -1e9
     pings: deque[tuple[int, int]] = field(default_factory=deque)
     """(t_us, `bytes_out` at that moment) of the pings that are not answered, oldest first."""
+    pinged_at: int = 0
+    """`bytes_out` at the last ping."""
     rtt_ms: float | None = None
     frames_in: int = 0
     frames_out: int = 0
@@ -95,3 +97,19 @@ class SessionInfo:
     bytes_out: int
     queued: int
     """Bytes sent and not yet known to be read."""
+
+
+def info(session: Session) -> SessionInfo:
+    return SessionInfo(
+        peer=session.keys.peer,
+        endpoint=session.endpoint,
+        dialled=session.endpoint is not None,
+        rtt_ms=session.rtt_ms,
+        up_since=session.up_since,
+        last_heard=session.last_heard,
+        frames_in=session.frames_in,
+        frames_out=session.frames_out,
+        bytes_in=session.bytes_in,
+        bytes_out=session.bytes_out,
+        queued=session.queued,
+    )

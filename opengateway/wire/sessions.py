@@ -1,9 +1,4 @@
-"""The sealed sessions of one node, and the peers at their other ends.
-
-What is on its way to a peer is bounded in bytes (`Limits.queued_bytes`), measured end to end: a Pong
-proves that everything sent before its Ping has been read. ZeroMQ's own high-water mark counts messages,
-and a thousand of 1 MiB each would be a gigabyte for one peer that never reads.
-"""
+"""The sealed sessions of one node, and the peers at their other ends."""
 
 from __future__ import annotations
 
@@ -14,7 +9,7 @@ from opengateway.identity import short
 from opengateway.units import NodeId
 from opengateway.wire.carrier import Carrier, Link
 from opengateway.wire.clock import Clock
-from opengateway.wire.codec import MessageRefused, decode_message, encode_message
+from opengateway.wire.codec import MessageRefused, decode_message
 from opengateway.wire.handshake import Established
 from opengateway.wire.limits import (
     ACK_EVERY_BYTES,
@@ -26,8 +21,9 @@ from opengateway.wire.limits import (
     Limits,
 )
 from opengateway.wire.messages import Bye, Message, Moved, Ping, Pong
-from opengateway.wire.peer import SESSIONS_PER_PEER, Peer, Session, SessionInfo
-from opengateway.wire.session import BOX_BYTES, HEADER_BYTES, FrameRefused
+from opengateway.wire.peer import SESSIONS_PER_PEER, Peer, Session, SessionInfo, info
+from opengateway.wire.session import FrameRefused
+from opengateway.wire.traffic import Traffic
 
 log = logging.getLogger("opengateway.wire")
 
@@ -56,14 +52,13 @@ class Sessions:
         self._clock = clock
         self._now = clock.now
         self._count = count
+        self._traffic = Traffic(carrier, limits, clock, count)
         count |= dict.fromkeys(
             (
                 "sessions_up",
                 "sessions_down",
                 "not_sent_no_session",
                 "not_sent_queue_full",
-                "not_sent_busy",
-                "not_sent_oversized",
                 "handler_failed",
                 "own_stalls",
             ),
@@ -90,38 +85,11 @@ class Sessions:
         if session.bytes_out - session.bytes_read > self._limits.queued_bytes:
             self._count["not_sent_queue_full"] += 1
             return False
-        if not self._send(session, message):
+        if not self._traffic.send(session, message):
             return False
-        if session.pings and session.bytes_out - session.pings[-1][1] > ACK_EVERY_BYTES:
-            self._ping(session)
+        if session.bytes_out - session.pinged_at > ACK_EVERY_BYTES:
+            self._traffic.ping(session)
         return True
-
-    def _send(self, session: Session, message: Message) -> bool:
-        try:
-            body = encode_message(message)
-        except MessageRefused:
-            log.exception("a message has no encoding")
-            return False
-        if len(body) + HEADER_BYTES + BOX_BYTES > self._limits.frame:
-            self._count["not_sent_oversized"] += 1
-            return False
-        frame = session.keys.sealer.seal(body, self._now())
-        if not self._carrier.send(session.link, frame):
-            self._count["not_sent_busy"] += 1
-            return False
-        session.frames_out += 1
-        session.bytes_out += len(frame)
-        return True
-
-    def _ping(self, session: Session) -> None:
-        now = self._now()
-        t_us = int(now * 1e6)
-        if session.pings and t_us <= session.pings[-1][0]:
-            t_us = session.pings[-1][0] + 1
-        before = session.bytes_out
-        session.last_ping = now
-        if self._send(session, Ping(t_us)):
-            session.pings.append((t_us, before))
 
     # -- receiving ---------------------------------------------------------------------
 
@@ -148,9 +116,10 @@ class Sessions:
         session.bytes_in += len(frame)
         kind = type(message)
         if kind is Ping:
-            self._send(session, Pong(message.t_us))  # type: ignore[union-attr]
+            self._traffic.send(session, Pong(message.t_us))  # type: ignore[union-attr]
         elif kind is Pong:
-            self._pong(session, message.t_us)  # type: ignore[union-attr]
+            if not self._traffic.answered(session, message.t_us):  # type: ignore[union-attr]
+                self._refused(session, "unknown_pong")
         else:
             peer = self._peers[session.keys.peer]
             if kind is Moved:
@@ -177,21 +146,6 @@ class Sessions:
         session.held.append(message)
         if len(session.held) > HELD_FRAMES:
             self._end(session, "it never finished moving between two connections", bye=True)
-
-    def _pong(self, session: Session, t_us: int) -> None:
-        pings = session.pings
-        if not any(t_us == sent for sent, _ in pings):
-            self._refused(session, "unknown_pong")
-            return
-        while True:
-            sent, before = pings.popleft()
-            if sent == t_us:
-                break
-        session.bytes_read = before
-        session.last_answer = session.last_heard
-        sample = max(0.0, session.last_heard * 1e3 - t_us / 1e3)
-        # 1/8 as TCP smooths it (RFC 6298).
-        session.rtt_ms = sample if session.rtt_ms is None else session.rtt_ms + (sample - session.rtt_ms) / 8
 
     def _refused(self, session: Session, reason: str, *, fault: bool = True) -> None:
         self._count[f"refused_{reason}"] += 1
@@ -236,13 +190,13 @@ class Sessions:
         if peer is None:
             peer = self._peers[node_id] = Peer(node_id, session.keys.instance, [session])
             self._sending[node_id] = session
-            self._ping(session)  # the initiator's proof, and at either end the first round trip
+            self._traffic.ping(session)  # the initiator's proof, and at either end the first round trip
             log.info("session with %s is up", short(node_id))
             self._tell(self._handler.peer_up, node_id, session.keys.record, session.endpoint,
                        session.endpoint is not None)  # fmt: skip
             return
         peer.sessions.append(session)
-        self._ping(session)
+        self._traffic.ping(session)
         if len(peer.sessions) > SESSIONS_PER_PEER:
             self._end(session, "too many connections", bye=True)
         else:
@@ -257,7 +211,7 @@ class Sessions:
         self._sending[peer.node_id] = best
         for session in list(peer.sessions):
             if session is not best and not session.moved_out:
-                session.moved_out = self._send(session, Moved())
+                session.moved_out = self._traffic.send(session, Moved())
             if session.moved_out and session.moved_in:
                 self._forget(session)
                 peer.sessions.remove(session)
@@ -282,7 +236,7 @@ class Sessions:
         del self._peers[peer.node_id], self._sending[peer.node_id]
         for session in peer.sessions:
             if bye:
-                self._send(session, Bye(reason))
+                self._traffic.send(session, Bye(reason))
             self._forget(session)
         log.info("session with %s is down: %s", short(peer.node_id), reason)
         self._tell(self._handler.peer_down, peer.node_id, reason)
@@ -315,7 +269,7 @@ class Sessions:
 
     def close(self, reason: str) -> None:
         for session in self._live.values():
-            self._send(session, Bye(reason))
+            self._traffic.send(session, Bye(reason))
         for session in list(self._live.values()):
             self._forget(session)
         self._peers.clear()
@@ -339,7 +293,7 @@ class Sessions:
             elif now - session.last_answer > UNANSWERED_AFTER_S:
                 late.append((session, f"it has not answered for {UNANSWERED_AFTER_S:.0f} s"))
             elif now - session.last_ping >= PING_EVERY_S:
-                self._ping(session)
+                self._traffic.ping(session)
         for session, reason in late:
             if session.link in self._live:
                 self._end(session, reason, bye=True)
@@ -350,10 +304,4 @@ class Sessions:
         return sums | {"sessions": len(self._live), "peers": len(self._peers)}
 
     def infos(self) -> list[SessionInfo]:
-        return [
-            SessionInfo(
-                s.keys.peer, s.endpoint, s.endpoint is not None, s.rtt_ms, s.up_since, s.last_heard,
-                s.frames_in, s.frames_out, s.bytes_in, s.bytes_out, s.queued,
-            )
-            for s in self._live.values()
-        ]  # fmt: skip
+        return [info(session) for session in self._live.values()]
