@@ -194,13 +194,17 @@ class Address(Generic[M]):
                 self.state = "running"
                 self._ready.set()
 
-    def stop(self) -> None:
-        """End this life within `grace` seconds. A thread cannot be killed, only abandoned."""
+    def stop(self, *, wait: bool = True) -> None:
+        """End this life within `grace` seconds. A thread cannot be killed, only abandoned.
+
+        Without `wait` it only gives the order: for signal handlers, and for actors that stop
+        the tree that they are part of.
+        """
         actor = self.actor
         thread = actor.thread if actor is not None else None
         if actor is not None and thread is not None and thread.is_alive():
             self._post(Envelope(Stop(actor.life)), express=True, always=True)
-            if thread is threading.current_thread():
+            if not wait or thread is threading.current_thread():
                 return  # it leaves once it has handled the message in hand
             thread.join(self.grace)
             if thread.is_alive():

@@ -247,6 +247,19 @@ def test_a_stopped_supervisor_restarts_nobody(clock: ManualClock, plant: Plant) 
     assert (a.state, a.life) == ("running", 2)
 
 
+def test_an_actor_may_stop_the_tree_that_it_is_part_of(clock: ManualClock, plant: Plant) -> None:
+    class Gardener(Worker):
+        def on_receive(self, message: object) -> None:
+            assert self.address.parent is not None
+            self.address.parent.stop(wait=False)
+
+    a = worker("a", clock, Gardener)
+    root = plant(a)
+    a.tell(Note(""))
+    assert root.wait(10) is None
+    assert a.state == "stopped"
+
+
 def test_a_stop_overtakes_a_restart_that_is_due(clock: ManualClock, plant: Plant) -> None:
     slow_exit = worker("slow", clock, restart="never")
     a = worker("a", clock)
