@@ -145,14 +145,14 @@ def eligible(machine: Machine) -> list[Eligibility]:
 def _why_not(tier: Tier, machine: Machine) -> list[str]:
     reasons = []
     if machine.cores < tier.cores:
-        reasons.append(f"needs {tier.cores} CPU cores, this machine has {machine.cores}")
+        reasons.append(f"needs {tier.cores} CPU cores, has {machine.cores}")
     if machine.ram_bytes < tier.ram_gb * GB:
-        reasons.append(f"needs {tier.ram_gb} GB of RAM, this machine has {_gb(machine.ram_bytes)}")
+        reasons.append(f"needs {tier.ram_gb} GB of RAM, has {_gb(machine.ram_bytes)}")
     if machine.gpu_bytes < tier.gpu_gb * GB:
         has = _gb(machine.gpu_bytes) if machine.gpus else "no GPU"
-        reasons.append(f"needs {tier.gpu_gb} GB of GPU memory, this machine has {has}")
+        reasons.append(f"needs {tier.gpu_gb} GB of GPU memory, has {has}")
     if machine.disk_free_bytes < tier.disk_gb * GB:
-        reasons.append(f"needs {tier.disk_gb} GB of free disk, {_gb(machine.disk_free_bytes)} are free")
+        reasons.append(f"needs {tier.disk_gb} GB of free disk, has {_gb(machine.disk_free_bytes)}")
     return reasons
 
 

@@ -9,18 +9,19 @@ import typer
 
 from opengateway.app.cli import session
 from opengateway.app.cli.lifecycle import Json
-from opengateway.app.cli.output import Column, clean, drawn, emit_json, is_terminal, say, seconds, table
+from opengateway.app.cli.output import as_cells, emit_json, is_terminal, say, seconds, table
+from opengateway.app.cli.tables import Column, drawn
 
 LOOK_S: Final = 1.0
 
 COLUMNS = (
     Column("ACTOR", style="cyan"),
     Column("STATE"),
-    Column("LIFE", "right"),
-    Column("UP", "right"),
-    Column("HANDLED", "right"),
-    Column("MAIL", "right"),
-    Column("PEAK", "right"),
+    Column("LIFE", "right", drop=2),
+    Column("UP", "right", drop=3),
+    Column("HANDLED", "right", drop=4),
+    Column("MAIL", "right", drop=1),
+    Column("PEAK", "right", drop=5),
     Column("LOST", "right"),
     Column("DOING", squeeze=True),
     Column("LAST ERROR", squeeze=True),
@@ -114,11 +115,13 @@ def _watch(*, as_json: bool) -> None:
 
 
 def _watch_screen() -> None:
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.live import Live
 
-    with Live(console=Console(highlight=False), screen=True, auto_refresh=False) as live:
+    console = Console(highlight=False)
+    with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             found = rows(session.node().get("/node/actors")["actors"])
-            live.update(drawn(COLUMNS, [[clean(cell) for cell in row] for row in found]), refresh=True)
+            lines = drawn(COLUMNS, as_cells(found), console.width)
+            live.update(Group(*lines), refresh=True)
             time.sleep(LOOK_S)

@@ -11,7 +11,8 @@ import typer
 
 from opengateway.app.cli import session
 from opengateway.app.cli.lifecycle import Json
-from opengateway.app.cli.output import Column, emit_json, facts, say, table
+from opengateway.app.cli.output import emit_json, facts, say, table
+from opengateway.app.cli.tables import Column
 from opengateway.errors import OpenGatewayError
 from opengateway.units import show_credits
 
@@ -22,9 +23,9 @@ HISTORY = (
     Column("WHEN"),
     Column("WHAT"),
     Column("PEER", style="cyan"),
-    Column("NAME", squeeze=True),
-    Column("MODEL", squeeze=True),
-    Column("TOKENS", "right"),
+    Column("NAME", squeeze=True, drop=3),
+    Column("MODEL", squeeze=True, drop=2),
+    Column("TOKENS", "right", drop=1),
     Column("CREDITS", "right"),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import re
 import socket
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,9 +14,10 @@ import typer
 from opengateway import __version__
 from opengateway.app.cli import session
 from opengateway.app.cli.lifecycle import Json
-from opengateway.app.cli.output import clean, emit_json, is_terminal, say
+from opengateway.app.cli.output import clean, emit_json, is_terminal, say, wrapped
 
-MARKS: Final = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "bold red")}
+PLAIN: Final = "\x1b[0m"
+MARKS: Final = {"ok": ("ok  ", "\x1b[32m"), "warn": ("warn", "\x1b[33m"), "fail": ("FAIL", "\x1b[1;31m")}
 
 COMMON_NAMES: Final = frozenset({"root", "user", "admin", "node", "localhost", "opengateway", "ubuntu"})
 """Names that give nobody away; taking them out would maul ordinary sentences."""
@@ -43,21 +45,14 @@ def doctor(*, as_json: Json = False) -> None:
 
 def _print(checks: list[dict[str, Any]]) -> None:
     width = max(len(check["name"]) for check in checks)
-    colour = is_terminal()
-    if colour:
-        from rich.console import Console
-        from rich.text import Text
-
-        console = Console(highlight=False)
+    indent = " " * (width + 8)
     for check in checks:
-        word, style = MARKS[check["state"]]
-        line = f"{check['name']:<{width}}  {clean(check['text'])}"
-        if colour:
-            console.print(Text.assemble((word, style), "  ", line), soft_wrap=True)
-        else:
-            print(f"{word}  {line}")
+        mark, colour = MARKS[check["state"]]
+        line = f"{mark}  {check['name']:<{width}}  {clean(check['text'])}"
+        shown = wrapped(line, sys.stdout, indent=indent)
+        print(shown.replace(mark, f"{colour}{mark}{PLAIN}", 1) if is_terminal() else shown)
         if check["hint"] and check["state"] != "ok":
-            say(f"{'':<{width + 8}}{check['hint']}", style="dim")
+            print(wrapped(f"{indent}{clean(check['hint'])}", sys.stdout, indent=indent))
     counts = {state: sum(check["state"] == state for check in checks) for state in MARKS}
     say(f"{counts['ok']} fine, {counts['warn']} to look at, {counts['fail']} broken")
 

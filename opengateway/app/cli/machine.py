@@ -6,7 +6,8 @@ from typing import Any
 
 from opengateway.app.cli import session
 from opengateway.app.cli.lifecycle import Json
-from opengateway.app.cli.output import Column, emit_json, facts, gigabytes, number, seconds, table
+from opengateway.app.cli.output import emit_json, facts, gigabytes, number, seconds, table
+from opengateway.app.cli.tables import Column
 from opengateway.app.client import NodeClient, connect
 from opengateway.errors import NotRunning
 
@@ -35,11 +36,11 @@ def eligible(*, as_json: Json = False) -> None:
     columns = (
         Column("MODEL", style="cyan"),
         Column("MAY SERVE"),
-        Column("CORES", "right"),
-        Column("RAM", "right"),
-        Column("GPU", "right"),
-        Column("DISK", "right"),
-        Column("WHY NOT, OR ITS NAME IN OLLAMA", squeeze=True),
+        Column("CORES", "right", drop=4),
+        Column("RAM", "right", drop=3),
+        Column("GPU", "right", drop=2),
+        Column("DISK", "right", drop=1),
+        Column("WHY NOT, OR ITS NAME IN OLLAMA", fold=50),
     )
     rows = []
     for tier in tiers:
@@ -133,7 +134,7 @@ def _load(load: dict[str, Any]) -> str:
     if "cpu_percent" not in load:
         return ""
     every, owner = number(load["cpu_percent"], 0), number(load["owner_cpu_percent"], 0)
-    return f"CPU {every} %, {owner} % of it not this node's"
+    return f"CPU {every} % busy, {owner} % with other work than this node's"
 
 
 def _battery(load: dict[str, Any]) -> str:

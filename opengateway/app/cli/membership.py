@@ -8,7 +8,8 @@ import typer
 
 from opengateway.app.cli import session
 from opengateway.app.cli.lifecycle import Json
-from opengateway.app.cli.output import Column, emit_json, number, say, seconds, table
+from opengateway.app.cli.output import emit_json, number, say, seconds, table
+from opengateway.app.cli.tables import Column
 from opengateway.units import show_credits
 
 RING_ORDER = ("self", "lan", "nearest", "country", "continent", "world")
@@ -19,11 +20,11 @@ PEERS = (
     Column("RING"),
     Column("RTT ms", "right"),
     Column("STATE"),
-    Column("SLOTS", "right"),
+    Column("SLOTS", "right", drop=2),
     Column("MODELS", squeeze=True),
-    Column("REGION", squeeze=True),
-    Column("OWES", "right"),
-    Column("SEEN", "right"),
+    Column("REGION", drop=4),
+    Column("OWES US", "right", drop=3),
+    Column("SEEN", "right", drop=1),
 )
 
 

@@ -9,17 +9,8 @@ import typer
 
 from opengateway.app.cli import session
 from opengateway.app.cli.lifecycle import Json
-from opengateway.app.cli.output import (
-    Column,
-    emit_json,
-    gigabytes,
-    is_terminal,
-    note,
-    number,
-    parts,
-    say,
-    table,
-)
+from opengateway.app.cli.output import emit_json, gigabytes, is_terminal, note, number, parts, say, table
+from opengateway.app.cli.tables import Column
 from opengateway.errors import BadRequest
 
 app = typer.Typer(help="What this node serves, and what the network does.", invoke_without_command=True)
@@ -49,10 +40,10 @@ def show(*, as_json: Json = False) -> None:
     columns = (
         Column("MODEL", style="cyan"),
         Column("WHERE", squeeze=True),
-        Column("PARAMETERS", "right"),
-        Column("QUANT"),
-        Column("CONTEXT", "right"),
-        Column("SIZE", "right"),
+        Column("PARAMS", "right", drop=2),
+        Column("QUANT", drop=3),
+        Column("CONTEXT", "right", drop=1),
+        Column("SIZE", "right", drop=4),
         Column("TOKENS/s", "right"),
     )
     table(columns, rows, empty="no models: this node has none, and knows nobody who has")
@@ -106,12 +97,17 @@ def _local_row(model: dict[str, Any]) -> tuple[object, ...]:
     return (
         model["name"],
         where,
-        f"{model['parameters']:g} B" if model.get("parameters") else "",
+        _parameters(float(model["parameters"])) if model.get("parameters") else "",
         model.get("quantisation", ""),
         model.get("context") or "",
         gigabytes(int(model["size"])) if model.get("size") else "",
         "",
     )
+
+
+def _parameters(billions: float) -> str:
+    """`3.21` -> "3.2 B"; the pocket model's `0.00116` -> "1.2 M"."""
+    return f"{billions:.3g} B" if billions >= 1 else f"{billions * 1000:.3g} M"
 
 
 def _network_row(model: dict[str, Any]) -> tuple[object, ...]:

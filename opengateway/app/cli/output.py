@@ -9,24 +9,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal, TextIO
+from typing import Any, Final, TextIO
 
+from opengateway.app.cli.tables import Column, drawn, plain
 from opengateway.errors import OpenGatewayError
 
 KEPT_CONTROLS: Final = "\n\t"
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    title: str
-    align: Literal["left", "right"] = "left"
-    style: str = ""
-    squeeze: bool = False
-    """May be shortened where the terminal is narrow. Ids and numbers never are."""
 
 
 def clean(text: object) -> str:
@@ -57,7 +50,7 @@ def say(text: str = "", *, style: str = "") -> None:
 
 def note(text: str) -> None:
     """One line on stderr: what is going on, never a result."""
-    print(clean(text), file=sys.stderr, flush=True)
+    print(wrapped(clean(text), sys.stderr, indent="  "), file=sys.stderr, flush=True)
 
 
 def emit_json(value: Any) -> None:
@@ -91,48 +84,32 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[object]], *, empty:
     if not rows:
         say(empty)
         return
-    cells = [[clean(cell).replace("\n", " ") for cell in row] for row in rows]
+    cells = as_cells(rows)
     if is_terminal():
         from rich.console import Console
 
-        Console(highlight=False).print(drawn(columns, cells))
+        console = Console(highlight=False)
+        for line in drawn(columns, cells, console.width):
+            console.print(line, soft_wrap=True)
     else:
         print("\n".join(plain(columns, cells)))
 
 
-def drawn(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> Any:
-    """A Rich table, for a terminal."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for column in columns:
-        made.add_column(
-            column.title,
-            justify=column.align,
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=6
-            if column.squeeze
-            else max((len(row[columns.index(column)]) for row in cells), default=0),
-        )
-    for row in cells:
-        made.add_row(*(Text(cell, style=column.style) for column, cell in zip(columns, row, strict=True)))
-    return made
+def as_cells(rows: Sequence[Sequence[object]]) -> list[list[str]]:
+    """Clean one-line texts."""
+    return [[clean(cell).replace("\n", " ") for cell in row] for row in rows]
 
 
-def plain(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[str]:
-    """Aligned lines of full width, two spaces between columns; an empty cell is "-" so that fields count."""
-    lines = [[column.title for column in columns], *([cell or "-" for cell in row] for row in cells)]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
-    return [
-        "  ".join(
-            cell.rjust(width) if column.align == "right" else cell.ljust(width)
-            for column, cell, width in zip(columns, line, widths, strict=True)
-        ).rstrip()
-        for line in lines
-    ]
+def wrapped(text: str, stream: TextIO, *, indent: str = "") -> str:
+    """`text` with the window's line breaks between words, further lines indented; as it is off a terminal."""
+    if not is_terminal(stream):
+        return text
+    width = max(40, shutil.get_terminal_size().columns)
+    lines = (
+        textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    )
+    return "\n".join("\n".join(line) for line in lines)
 
 
 def complain(error: OpenGatewayError, *, as_json: bool) -> None:
@@ -142,9 +119,11 @@ def complain(error: OpenGatewayError, *, as_json: bool) -> None:
         print(json.dumps({"error": described}, ensure_ascii=False), file=sys.stderr)
         return
     bold, dim, end = ("\x1b[1;31m", "\x1b[2m", "\x1b[0m") if is_terminal(sys.stderr) else ("", "", "")
-    print(f"{bold}error:{end} {clean(error.message)}", file=sys.stderr)
+    told = wrapped(f"error: {clean(error.message)}", sys.stderr, indent="  ").removeprefix("error:")
+    print(f"{bold}error:{end}{told}", file=sys.stderr)
     if error.hint:
-        print(f"{dim}  hint: {clean(error.hint)}{end}", file=sys.stderr)
+        told = wrapped(f"  hint: {clean(error.hint)}", sys.stderr, indent="  ")
+        print(f"{dim}{told}{end}", file=sys.stderr)
 
 
 def seconds(value: float | None) -> str:

@@ -8,7 +8,8 @@ import typer
 
 from opengateway.app.cli import session
 from opengateway.app.cli.lifecycle import Json
-from opengateway.app.cli.output import Column, emit_json, facts, note, say, table
+from opengateway.app.cli.output import emit_json, facts, note, say, table
+from opengateway.app.cli.tables import Column
 from opengateway.schema import Value
 
 config_app = typer.Typer(help="This node's settings.", invoke_without_command=True)
@@ -49,9 +50,9 @@ def get(
     ]
     columns = (
         Column("KEY", style="cyan"),
-        Column("VALUE"),
-        Column("SET"),
-        Column("WHAT IT IS FOR", squeeze=True),
+        Column("VALUE", squeeze=True),
+        Column("SET", drop=2),
+        Column("WHAT IT IS FOR", fold=30, drop=1),
     )
     table(columns, rows, empty="")
 
