@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import platform
@@ -18,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from tools.bench.systems import System  # noqa: E402
 MODEL = "fake"
 TOKENS = 100
 """Chunks of every streamed answer."""
+PACE_MS = 30
+"""Between two chunks of a paced stream: 33 tokens/s, what people read at and small models write at."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,16 @@ class Workload:
     clients: int
     stream: bool
     tokens: int
-    model: str = MODEL
-    text: str = "Say hello."
 
 
 SHORT = Workload("short answers, 16 clients", 16, stream=False, tokens=1)
 STREAM = Workload("100 chunks streamed, 16 clients", 16, stream=True, tokens=TOKENS)
-PACED = Workload("64 paced streams", 64, stream=True, tokens=TOKENS, model="fake-paced")
-WORKLOADS = (SHORT, STREAM, PACED)
+PACED = Workload("64 paced streams", 64, stream=True, tokens=TOKENS)
+PHASES: tuple[tuple[tuple[Workload, ...], tuple[str, ...]], ...] = (
+    ((SHORT, STREAM), ()),
+    ((PACED,), ("--interval-ms", str(PACE_MS))),
+)
+"""Workloads, and how the engine behind all systems is started for them."""
 
 Measured = dict[str, float]
 
@@ -55,9 +60,9 @@ Measured = dict[str, float]
 def measure(system: System, workload: Workload, seconds: float) -> Measured:
     """One round of one workload; every figure is of this round alone."""
     command = [
-        *(sys.executable, str(HERE / "load.py"), system.url, "--model", workload.model, "--key", system.key),
+        *(sys.executable, str(HERE / "load.py"), system.url, "--model", MODEL, "--key", system.key),
         *("--clients", str(workload.clients), "--seconds", str(seconds), "--tokens", str(workload.tokens)),
-        *("--text", workload.text, *(["--stream"] if workload.stream else [])),
+        *(["--stream"] if workload.stream else []),
     ]
     before = system.cpu_s()
     said = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 90, check=False)
@@ -77,9 +82,10 @@ def measure(system: System, workload: Workload, seconds: float) -> Measured:
         "p99_ms": (result["ttft_ms"] or result["latency_ms"])["p99"],
         "cpu_us": cpu / chunks / max(1, len(system.processes)) * 1e6,
     }
+    per_s, p50, p99, cpu_us = measured.values()
     print(
-        f"  {system.name:12} {workload.name:32} {measured['per_s']:10.0f} /s"
-        f"   p50 {measured['p50_ms']:7.1f} ms   p99 {measured['p99_ms']:7.1f} ms   {measured['cpu_us']:6.0f} us CPU",
+        f"  {system.name:12} {workload.name:32} {per_s:10.0f} /s"
+        f"   p50 {p50:7.1f} ms   p99 {p99:7.1f} ms   {cpu_us:6.0f} us CPU",
         file=sys.stderr,
     )
     return measured
@@ -99,8 +105,8 @@ def _text(system: System, workload: Workload) -> str:
 
     connection = http.client.HTTPConnection(system.url.removeprefix("http://"), timeout=60)
     body = {
-        "model": workload.model,
-        "messages": [{"role": "user", "content": workload.text}],
+        "model": MODEL,
+        "messages": [{"role": "user", "content": "Say hello."}],
         "max_tokens": workload.tokens,
         "temperature": 0,
         "stream": True,
@@ -118,16 +124,17 @@ def _text(system: System, workload: Workload) -> str:
 
 
 @contextlib.contextmanager
-def everything(given: argparse.Namespace, folder: Path) -> Iterator[list[System]]:
+def everything(
+    given: argparse.Namespace, folder: Path, engine_options: Sequence[str]
+) -> Iterator[list[System]]:
     """All systems that take part, the bare engine first."""
     with contextlib.ExitStack() as stack:
-        engine = stack.enter_context(systems.engine(given.engine, folder / "engine.log"))
-        models = list(dict.fromkeys(workload.model for workload in WORKLOADS))
+        engine = stack.enter_context(systems.engine(given.engine, folder / "engine.log", engine_options))
         ways: dict[str, Callable[[], contextlib.AbstractContextManager[System]]] = {
             "proxy": lambda: systems.bare_proxy(engine.url, folder / "proxy.log"),
             "one": lambda: systems.one_node(engine.url, folder),
             "two": lambda: systems.two_nodes(engine.url, folder, MODEL),
-            "litellm": lambda: systems.litellm(given.litellm_python, engine.url, folder, models),
+            "litellm": lambda: systems.litellm(given.litellm_python, engine.url, folder, MODEL),
         }
         if not systems.has_litellm(given.litellm_python):
             print("LiteLLM is not installed here, so it takes no part (see --help)", file=sys.stderr)
@@ -140,21 +147,22 @@ def everything(given: argparse.Namespace, folder: Path) -> Iterator[list[System]
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     seconds, rounds = (1.5, 1) if given.quick else (4.0, 3)
-    with (
-        tempfile.TemporaryDirectory(prefix="opengateway-bench-") as folder,
-        everything(given, Path(folder)) as taking_part,
-    ):
-        for system in taking_part:
-            same_answer(system, taking_part[0], STREAM)
-        collected: dict[str, dict[str, list[Measured]]] = {
-            system.name: {workload.name: [] for workload in WORKLOADS} for system in taking_part
-        }
-        for number in range(rounds):
-            print(f"round {number + 1} of {rounds}", file=sys.stderr)
-            for workload in WORKLOADS:
-                for system in taking_part:
-                    collected[system.name][workload.name].append(measure(system, workload, seconds))
-        memory = {system.name: system.rss_mb() for system in taking_part}
+    collected: dict[str, dict[str, list[Measured]]] = {}
+    memory: dict[str, float] = {}
+    for workloads, engine_options in PHASES:
+        with (
+            tempfile.TemporaryDirectory(prefix="opengateway-bench-") as folder,
+            everything(given, Path(folder), engine_options) as taking_part,
+        ):
+            for system in taking_part:
+                same_answer(system, taking_part[0], workloads[-1])
+            for number in range(rounds):
+                print(f"round {number + 1} of {rounds}", file=sys.stderr)
+                for workload, system in itertools.product(workloads, taking_part):
+                    rounds_so_far = collected.setdefault(system.name, {}).setdefault(workload.name, [])
+                    rounds_so_far.append(measure(system, workload, seconds))
+            for system in taking_part:
+                memory[system.name] = max(memory.get(system.name, 0.0), system.rss_mb())
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "rounds": rounds,
@@ -178,7 +186,7 @@ def markdown(result: dict[str, Any]) -> str:
     head += [f"x {name}: req/s, tokens/s" for name in yardsticks]
     rows = [head, ["---"] + ["---:"] * (len(head) - 1)]
     for name, per in measured.items():
-        short, stream, paced = (per[workload.name] for workload in WORKLOADS)
+        short, stream, paced = (per[workload.name] for workload in (SHORT, STREAM, PACED))
         row = [
             name,
             f"{short['per_s']:,.0f}",

@@ -95,8 +95,8 @@ def script(path: Path, *arguments: str, log: Path) -> Iterator[tuple[str, psutil
 
 
 @contextlib.contextmanager
-def engine(path: Path, log: Path) -> Iterator[System]:
-    with script(path, "--port", "0", log=log) as (url, process):
+def engine(path: Path, log: Path, options: Sequence[str] = ()) -> Iterator[System]:
+    with script(path, "--port", "0", *options, log=log) as (url, process):
         yield System("bare engine", url, [process])
 
 
@@ -124,15 +124,10 @@ def two_nodes(upstream: str, folder: Path, model: str) -> Iterator[System]:
 
 
 @contextlib.contextmanager
-def litellm(python: str, upstream: str, folder: Path, models: Sequence[str]) -> Iterator[System]:
+def litellm(python: str, upstream: str, folder: Path, model: str) -> Iterator[System]:
     """The proxy as its documentation starts it: one worker, no database, no logging of requests."""
-    listed = [
-        {
-            "model_name": model,
-            "litellm_params": {"model": f"openai/{model}", "api_base": f"{upstream}/v1", "api_key": "none"},
-        }
-        for model in models
-    ]
+    upstream_model = {"model": f"openai/{model}", "api_base": f"{upstream}/v1", "api_key": "none"}
+    listed = [{"model_name": model, "litellm_params": upstream_model}]
     config = folder / "litellm.yaml"  # JSON is YAML
     config.write_text(json.dumps({"model_list": listed, "litellm_settings": {"telemetry": False}}))
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -151,7 +146,7 @@ def litellm(python: str, upstream: str, folder: Path, models: Sequence[str]) -> 
     with child(command, log, **environment) as process:
         url = f"http://127.0.0.1:{port}"
         try:
-            _wait_until_listed(f"{url}/v1/models", models[0], process, key)
+            _wait_until_listed(f"{url}/v1/models", model, process, key)
         except RuntimeError as error:
             raise RuntimeError(f"LiteLLM did not start: {error}\n{log.read_text()[-2000:]}") from error
         yield System("LiteLLM", url, [psutil.Process(process.pid)], key)
