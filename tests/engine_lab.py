@@ -13,7 +13,7 @@ from aiohttp import web
 from opengateway.engines.llama_server import LlamaServer
 from opengateway.engines.protocol import Engine, GenerateRequest
 from opengateway.engines.stream import Chunk, Finished, Stream
-from opengateway.errors import OpenGatewayError
+from opengateway.errors import EngineFailed, OpenGatewayError
 from opengateway.models import pocket
 
 
@@ -47,6 +47,8 @@ async def run(engine: Engine, request: GenerateRequest) -> tuple[list[Chunk], Fi
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        if not task.cancelled():
+            task.result()  # an adapter that crashed is the finding, not the failure that it caused
     assert stream.finished is not None
     return chunks, stream.finished
 
@@ -62,6 +64,9 @@ async def _generate(engine: Engine, request: GenerateRequest, stream: Stream) ->
         await engine.generate(request, stream)
     except OpenGatewayError as error:
         stream.fail(error)
+    except Exception:
+        stream.fail(EngineFailed("the adapter crashed"))
+        raise
 
 
 @contextlib.asynccontextmanager

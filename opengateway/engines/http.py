@@ -24,6 +24,8 @@ CONTROL_S: Final = 15.0
 """Seconds for a control call (models, health), which needs no slot but may find the host busy."""
 MAX_REPLY: Final = 64 * 1024 * 1024
 """Bytes of one reply that is not streamed: 1,000 embeddings of 4,096 numbers as text."""
+READ_BYTES: Final = 64 * 1024
+"""Bytes of one read, some 300 chunks: how far a stream may run past its limit."""
 DRAIN_S: Final = 1.0
 """Seconds in which the end of the HTTP body must follow `[DONE]`, or the connection is not reused."""
 
@@ -132,7 +134,7 @@ class EngineHttp:
         content = response.content
         try:
             while not decoder.done:
-                data = await content.readany()
+                data = await content.read(READ_BYTES)
                 if not data:
                     break
                 chunks = decoder.feed(data)

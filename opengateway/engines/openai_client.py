@@ -27,7 +27,7 @@ class OpenAIClient(EngineHttp):
         if request.kind == "embedding":
             reply = await self.embed(request, model)
             stream.put([reply])
-            stream.finish(fmt.finished("stop", reply.get("usage") or {}, None))
+            stream.finish(fmt.end_of("stop", reply.get("usage") or {}))
             return
         body = fmt.body_for(request, model, stream=request.stream, usage=self._usage_option)
         fresh = request.stream and self._fresh_streams

@@ -122,7 +122,7 @@ class EventStream:
         if self.reason is None:
             raise EngineFailed("The engine ended its answer early.", hint="Its log says why.")
         usage = self.usage or estimate(self._prompt_bytes, self._counted)
-        return finished(self.reason, usage, self.timings)
+        return end_of(self.reason, usage, self.timings)
 
 
 def trimmed(delta: dict[str, Any]) -> Chunk | None:
@@ -148,22 +148,25 @@ def whole_answer(reply: dict[str, Any], prompt_bytes: int) -> tuple[list[Chunk],
         chunk = trimmed(delta)
         text = chunk if isinstance(chunk, str) else str(chunk or "")
         usage = reply.get("usage") or estimate(prompt_bytes, -(-len(text.encode()) // 4))
-        end = finished(str(choice.get("finish_reason") or "stop"), usage, reply.get("timings"))
+        end = end_of(str(choice.get("finish_reason") or "stop"), usage, reply.get("timings"))
         return [] if chunk is None else [chunk], end
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise not_openai(error) from error
 
 
-def finished(reason: str, usage: dict[str, Any], timings: dict[str, Any] | None) -> Finished:
-    """`timings` is llama.cpp's, in milliseconds. Numbers that are none raise TypeError or ValueError."""
-    timings = timings or {}
-    return Finished(
-        reason,
-        max(0, int(usage.get("prompt_tokens") or 0)),
-        max(0, int(usage.get("completion_tokens") or 0)),
-        float(timings.get("prompt_ms") or 0) / 1000,
-        float(timings.get("predicted_ms") or 0) / 1000,
-    )
+def end_of(reason: str, usage: Any, timings: Any = None) -> Finished:
+    """`timings` is llama.cpp's, in milliseconds. Raises `EngineFailed` for numbers that are none."""
+    try:
+        timings = timings or {}
+        return Finished(
+            reason,
+            max(0, int(usage.get("prompt_tokens") or 0)),
+            max(0, int(usage.get("completion_tokens") or 0)),
+            float(timings.get("prompt_ms") or 0) / 1000,
+            float(timings.get("predicted_ms") or 0) / 1000,
+        )
+    except (TypeError, AttributeError, ValueError) as error:
+        raise not_openai(error) from error
 
 
 def estimate(prompt_bytes: int, completion_tokens: int) -> dict[str, int]:
