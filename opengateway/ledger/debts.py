@@ -94,5 +94,10 @@ class Debts:
         line = self._standing(debt).line
         return PairTotals(peer, *debt.pair, debt.holding, debt.reserved, debt.unpaid, line)
 
+    def sums(self) -> tuple[int, int]:
+        """Earned and spent over all pairs."""
+        pairs = [debt.pair for debt in self._debts.values()]
+        return sum(pair.served for pair in pairs), sum(pair.consumed for pair in pairs)
+
     def all(self) -> list[PairTotals]:
         return [self.totals(peer) for peer in self._debts]

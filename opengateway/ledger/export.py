@@ -1,29 +1,15 @@
-"""OGWL1: a whole chain in one file that can be checked without the node.
-
-    magic    "OGWL" 0x01
-    header   u32 length, CBOR ["ogwl/1", net, author, created_ms, count]
-    entries  count times: u32 length, CBOR [body, signature] or [body, signature, peer body, peer signature]
-    trailer  u32 length, CBOR ["ogwl-trailer/1", vouchers, checkpoints, proofs]
-    digest   SHA-256 of everything before
-
-Integers are big-endian, CBOR is canonical. The digest catches accidents; the signatures catch the rest.
-"""
+"""Writing a chain as OGWL1 (format: ogwl.py)."""
 
 from __future__ import annotations
 
 import hashlib
-import struct
 from typing import Any, BinaryIO
 
 import cbor2
 
+from opengateway.ledger.ogwl import FORMAT, LENGTH, MAGIC, TRAILER
 from opengateway.ledger.store import Store
 from opengateway.units import NetworkId, NodeId
-
-MAGIC = b"OGWL\x01"
-FORMAT = "ogwl/1"
-TRAILER = "ogwl-trailer/1"
-LENGTH = struct.Struct(">I")
 
 
 class _Hashed:

@@ -15,6 +15,7 @@ from opengateway.ledger.admission import Policy
 from opengateway.ledger.chain import Draft
 from opengateway.ledger.debts import Debts
 from opengateway.ledger.entry import (
+    GENESIS,
     KINDS,
     Entry,
     EntryInvalid,
@@ -24,7 +25,7 @@ from opengateway.ledger.entry import (
     read_form,
     require_signature,
 )
-from opengateway.ledger.rules import RuleBroken, check_terms
+from opengateway.ledger.rules import Pair, RuleBroken, check_terms, pair_in
 from opengateway.ledger.store import Row
 from opengateway.ledger.vault import Vault
 from opengateway.ledger.witness import Contradiction, compare
@@ -62,6 +63,23 @@ class Journal:
             for peer, pair, unpaid in self.vault.store.pairs():
                 self.debts.put(peer, pair, unpaid)
             self.faulty.update(peer for peer, _, _ in self.vault.store.proofs())
+            self._require_sums()
+
+    def _require_sums(self) -> None:
+        """The pairs repeat what the chain says; where they do not add up to it they are read from it again."""
+        given, taken, _ = self.vault.chain.totals
+        if self.debts.sums() == (given, taken) or self.vault.damage:
+            return
+        latest: dict[NodeId, Pair] = {}
+        for row in self.vault.store.rows():
+            entry = read_body(row.body, self.net)
+            if entry.kind != GENESIS:
+                latest[entry.peer] = pair_in(entry)
+        for peer, pair in latest.items():
+            self.debts.change(peer, pair=pair)
+            self.vault.store.put_pair(peer, pair, self.debts.unpaid(peer))
+        if self.debts.sums() != (given, taken):
+            self.vault.damage = "the ledger's accounts with its peers do not add up to its totals"
 
     @contextmanager
     def reading(self) -> Iterator[None]:
