@@ -69,6 +69,7 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
         self._switchboard = make_switchboard()
         self._wire = make_wire(self._switchboard, lambda: self._record)
         self._switchboard.wire = self._wire
+        self._switchboard.own_record = lambda: self._record
         self._lan: Lan | None = None
 
     def on_start(self) -> None:

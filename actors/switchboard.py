@@ -75,6 +75,8 @@ class Switchboard:
         self._ledger = ledger
         self.wire: Wire
         """Set right after the wire was made: each of the two needs the other."""
+        self.own_record: Callable[[], bytes]
+        """This node's signed record as it is now. Set with `wire`."""
         self.asker = Asker(net, self.send, self.hang_up)
         self.answerer = Answerer(
             send=self.send,
@@ -97,6 +99,9 @@ class Switchboard:
 
     def peer_up(self, peer: NodeId, record: bytes, endpoint: str | None, dialled: bool) -> None:
         self._registry.tell(PeerUp(peer, record, endpoint, dialled))
+        # The handshake carried our record as it was then. One that changed before the session was up
+        # (an engine that was just ready) would otherwise never reach this peer.
+        self.send(peer, RecordChanged(self.own_record()))
         # What the last session did not deliver: the peer takes our SETTLEs in their order only.
         self._ledger.ask(Unanswered(peer)).then(lambda r: self._io.call(self._settle_again, peer, r))
 
