@@ -104,7 +104,7 @@ class EngineHttp:
         """The JSON of a good reply; raises what a bad one means."""
         if response.status != 200:
             raise await self.refusal(response)
-        raw = await self._read(response)
+        raw = await self.read(response)
         try:
             reply = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
@@ -116,9 +116,22 @@ class EngineHttp:
             raise error_of(200, reply)
         return reply
 
+    async def read(self, response: aiohttp.ClientResponse) -> bytes:
+        """The whole body, if it is not beyond measure."""
+        raw = bytearray()
+        try:
+            while len(raw) <= MAX_REPLY:
+                data = await response.content.readany()
+                if not data:
+                    return bytes(raw)
+                raw += data
+        except (aiohttp.ClientError, OSError) as error:
+            raise self.failed(error) from error
+        raise EngineFailed(f"The engine's reply is larger than {MAX_REPLY} bytes.")
+
     async def refusal(self, response: aiohttp.ClientResponse) -> RequestError:
         """What a status other than 200 means."""
-        raw = await self._read(response)
+        raw = await self.read(response)
         try:
             reply = orjson.loads(raw)
         except orjson.JSONDecodeError:
@@ -175,18 +188,6 @@ class EngineHttp:
         if session is None:
             raise EngineUnavailable("The engine is not started.", retry_after=1.0)
         return session
-
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        raw = bytearray()
-        try:
-            while len(raw) <= MAX_REPLY:
-                data = await response.content.readany()
-                if not data:
-                    return bytes(raw)
-                raw += data
-        except (aiohttp.ClientError, OSError) as error:
-            raise self.failed(error) from error
-        raise EngineFailed(f"The engine's reply is larger than {MAX_REPLY} bytes.")
 
     def _unreachable(self, error: BaseException) -> EngineUnavailable:
         return EngineUnavailable(

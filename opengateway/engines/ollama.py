@@ -20,7 +20,7 @@ from opengateway.engines import ollama_format as fmt
 from opengateway.engines.http import EngineHttp
 from opengateway.engines.openai_format import error_of, prompt_bytes
 from opengateway.engines.protocol import GenerateRequest, ModelInfo
-from opengateway.engines.stream import Stream
+from opengateway.engines.stream import Finished, Stream
 from opengateway.errors import EngineUnavailable, RequestError
 
 if TYPE_CHECKING:
@@ -111,10 +111,8 @@ class Ollama:
     async def generate(self, request: GenerateRequest, stream: Stream) -> None:
         if request.kind == "embedding":
             reply = await self.embed(request)
-            lines = fmt.LineStream()
-            lines.line({"done": True, "prompt_eval_count": reply["usage"]["prompt_tokens"]}, [])
             stream.put([reply])
-            stream.finish(lines.finished())
+            stream.finish(Finished("stop", reply["usage"]["prompt_tokens"], 0))
             return
         model = request.model or self._model
         response = await self._post(request, fmt.body_for(request, model, self._context))
@@ -122,7 +120,11 @@ class Ollama:
         try:
             if request.body.get("echo") and request.kind == "completion":
                 stream.put([request.body["prompt"]])
-            await self._http.copy(response, lines, stream)
+            if request.stream:
+                await self._http.copy(response, lines, stream)
+            else:
+                stream.put(lines.read(await self._http.read(response)))
+                stream.finish(lines.finished())
         finally:
             response.close()  # after the end of the body this leaves a pooled connection alone
 

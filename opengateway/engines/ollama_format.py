@@ -151,17 +151,18 @@ class LineStream:
         self._rest = lines.pop()
         if len(self._rest) > MAX_EVENT:
             raise EngineFailed(f"The engine sent a line of more than {MAX_EVENT} bytes.")
-        chunks: list[Chunk] = []
+        return [chunk for line in lines if line for chunk in self.read(line)]
+
+    def read(self, line: bytes) -> list[Chunk]:
+        """The chunks of one line; a reply that is not streamed is one line without its end."""
         try:
-            for line in lines:
-                if line:
-                    self.line(orjson.loads(line), chunks)
+            chunks: list[Chunk] = []
+            self._line(orjson.loads(line), chunks)
+            return chunks
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise not_ollama(error) from error
-        return chunks
 
-    def line(self, line: dict[str, Any], chunks: list[Chunk]) -> None:
-        """One line; a reply that is not streamed is one line, too."""
+    def _line(self, line: dict[str, Any], chunks: list[Chunk]) -> None:
         if "error" in line:
             raise error_of(200, line)
         message = line.get("message")
