@@ -222,6 +222,8 @@ class Wire:
         if link not in self._half_open and len(self._half_open) >= self._limits.half_open:
             raise HandshakeRefused("half_open_full")
         established, welcome = answer(self._us, hello, frame[1:], self._record(), now_ms=now_ms)
+        if self._sessions.crowded(established.peer, established.instance):
+            raise HandshakeRefused("too_many_sessions", "two connections with this node are enough")
         session = self._sessions.new(link, established, None)
         self._half_open[link] = _HalfOpen(session, now + self._limits.half_open_s)
         self._carrier.send(link, welcome)
@@ -236,6 +238,8 @@ class Wire:
             raise HandshakeRefused("oversized")
         dial = self._dials[link]
         established = dial.initiator.welcomed(frame, self._clock.wall_ms())
+        if self._sessions.crowded(established.peer, established.instance):
+            raise HandshakeRefused("too_many_sessions")
         del self._dials[link]
         self._sessions.begin(self._sessions.new(link, established, dial.endpoint))
 

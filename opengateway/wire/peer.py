@@ -5,9 +5,10 @@ outright would lose what is already under way on it, and picking the "first" dif
 
 - both ends keep receiving on both, and agree without a word on which to go on with (`rank`);
 - whoever sends on the other says Moved there, its last message on that connection, then goes on;
-- whoever receives holds back what comes on one connection until every older one has said Moved (or is
-  lost), so that order is kept across the change;
-- when both have said Moved, the end that dialled it closes the connection.
+- whoever receives holds everything back until one of the two has said Moved (or is lost), then takes what
+  came on that one first: order is kept across the change, whichever came up first at either end;
+- when both have said Moved, the connection is closed;
+- a third connection is refused while two are settling: with three, the order could not be told.
 
 Nobody is told "down" or "up". A new `instance` is another matter: the peer has restarted, and what we
 had with its former life is over.
@@ -24,7 +25,8 @@ from opengateway.wire.handshake import Established
 from opengateway.wire.messages import Message
 
 SESSIONS_PER_PEER = 4
-"""Two happen by themselves, a third during a change of address. More is somebody playing."""
+"""Two happen by themselves. A third is refused at its HELLO, but may have been half open already when
+the second came up; more is somebody playing."""
 
 
 @dataclass(slots=True, eq=False)
@@ -75,7 +77,7 @@ class Peer:
         return min((s for s in self.sessions if not s.moved_out), key=lambda s: s.rank, default=None)
 
     def must_wait(self, session: Session) -> bool:
-        """Whether older messages may still be under way on another connection."""
+        """Whether older messages may still be under way on the other connection."""
         return len(self.sessions) > 1 and any(s is not session and not s.moved_in for s in self.sessions)
 
 

@@ -124,7 +124,9 @@ class Sessions:
             peer = self._peers[session.keys.peer]
             if kind is Moved:
                 session.moved_in = True
-                self._settle(peer)
+                self._release(peer, session)  # all that it held is older than anything on the other
+                if peer is self._peers.get(peer.node_id):
+                    self._settle(peer)
             elif peer.must_wait(session):
                 self._hold(session, message)
             else:
@@ -216,11 +218,14 @@ class Sessions:
                 self._forget(session)
                 peer.sessions.remove(session)
         for session in list(peer.sessions):
-            if session.held and not peer.must_wait(session):
-                held, session.held = session.held, []
-                for message in held:
-                    if peer is self._peers.get(peer.node_id):
-                        self._deliver(peer.node_id, message)
+            if not peer.must_wait(session):
+                self._release(peer, session)
+
+    def _release(self, peer: Peer, session: Session) -> None:
+        held, session.held = session.held, []
+        for message in held:
+            if peer is self._peers.get(peer.node_id):  # a message may end it
+                self._deliver(peer.node_id, message)
 
     def _end(self, session: Session, reason: str, *, bye: bool = False) -> None:
         """One session is over; its peer too, if it was the last."""
@@ -230,7 +235,9 @@ class Sessions:
             return
         peer.sessions.remove(session)
         self._forget(session)
-        self._settle(peer)
+        self._release(peer, session)
+        if peer is self._peers.get(peer.node_id):
+            self._settle(peer)
 
     def _down(self, peer: Peer, reason: str, *, bye: bool = False) -> None:
         del self._peers[peer.node_id], self._sending[peer.node_id]
@@ -274,6 +281,11 @@ class Sessions:
             self._forget(session)
         self._peers.clear()
         self._sending.clear()
+
+    def crowded(self, node_id: NodeId, instance: bytes) -> bool:
+        """Whether two connections with this life of the peer are settling already: see peer.py."""
+        peer = self._peers.get(node_id)
+        return peer is not None and peer.instance == instance and len(peer.sessions) >= 2
 
     def connected(self, endpoint: str, node_id: NodeId | None) -> bool:
         return node_id in self._peers or any(s.endpoint == endpoint for s in self._live.values())
