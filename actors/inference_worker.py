@@ -1,13 +1,12 @@
 """One engine: started, watched, asked and ended here. One life of this actor is one life of the engine.
 
 When the engine's process dies, this actor fails with it, and its supervisor starts both anew with
-back-off: the world's faults are retried for ever. The Scheduler counts the slots; here everything that
-arrives is started at once. The answer itself flows engine -> stream on the I/O loop.
+back-off: the world's faults are retried for ever. The answers themselves are given on the I/O loop
+(runner.py), where the Scheduler, who counts the slots, hands them in.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
@@ -18,18 +17,15 @@ from actors.io_loop import IoLoop
 from actors.kernel import Actor, Address
 from actors.messages import (
     EngineEnded,
-    Generate,
-    Job,
-    JobEnded,
     ModelsSeen,
     SchedulerMessage,
     SpeedSeen,
     Tick,
     WorkerMessage,
 )
+from actors.runner import Runner
 from opengateway.engines.protocol import Engine, ModelInfo
-from opengateway.engines.stream import Finished, Route
-from opengateway.errors import Cancelled, EngineFailed, EngineUnavailable, OpenGatewayError
+from opengateway.errors import EngineUnavailable, OpenGatewayError
 from opengateway.routing.views import Price, ServedModel, WorkerView
 
 logger = logging.getLogger(__name__)
@@ -58,6 +54,7 @@ class InferenceWorker(Actor[WorkerMessage]):
         node_name: str,
         price_of: Callable[[ModelInfo], Price],
         scheduler: Address[SchedulerMessage],
+        runners: dict[str, Runner],
         changed: Callable[[WorkerView], object],
     ) -> None:
         super().__init__()
@@ -67,8 +64,9 @@ class InferenceWorker(Actor[WorkerMessage]):
         self._node_name = node_name
         self._price_of = price_of
         self._scheduler = scheduler
+        self._runners = runners
         self._changed = changed
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._runner: Runner | None = None
         self._speeds: dict[str, tuple[float, float]] = {}
         self._infos: tuple[ModelInfo, ...] = ()
         self._view: WorkerView
@@ -78,6 +76,15 @@ class InferenceWorker(Actor[WorkerMessage]):
         self._changed(self._view)
         self._io.run(self._engine.start(), START_LIMIT)
         self._infos = tuple(self._io.run(self._engine.models(), START_LIMIT))
+        self._runner = self._runners[self.address.name] = Runner(
+            self._io,
+            self._engine,
+            self.address.name,
+            node=self._node,
+            node_name=self._node_name,
+            scheduler=self._scheduler,
+            speed=self.address.tell,
+        )
         self._io.spawn(self._watch())
         self._publish("running")
         self.address.tell_later(POLL, Tick(), replace=True)
@@ -86,14 +93,14 @@ class InferenceWorker(Actor[WorkerMessage]):
         """Whatever was being answered is told so before the engine is ended."""
         down = str(self.failure or "stopped")
         self._changed(replace(self._view, state="down", detail=down))
-        with contextlib.suppress(Exception):
-            self._io.run(self._cancel_all(), CLOSE_LIMIT)
+        if self._runner is not None:
+            self._runners.pop(self.address.name, None)
+            with contextlib.suppress(Exception):
+                self._io.run(self._runner.close(down), CLOSE_LIMIT)
         self._io.run(self._engine.close(), CLOSE_LIMIT)
 
     def on_receive(self, message: WorkerMessage) -> Any:
         match message:
-            case Generate(job):
-                self._io.call(self._begin, job)
             case EngineEnded(how):
                 raise EngineDied(how)
             case SpeedSeen(model, prompt_tps, generate_tps):
@@ -150,54 +157,7 @@ class InferenceWorker(Actor[WorkerMessage]):
     def _advertised(self, model: str) -> float:
         return next((m.generate_tps for m in self._view.models if m.name == model), 0.0)
 
-    # -- on the loop -----------------------------------------------------------------------
-
-    def _begin(self, job: Job) -> None:
-        task = self._io.task(self._answer(job))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        job.stream.on_cancel = task.cancel
-        if job.stream.done:
-            task.cancel()
-
-    async def _answer(self, job: Job) -> None:
-        error: OpenGatewayError | None = None
-        try:
-            request, stream = job.request, job.stream
-            stream.opened(Route(self._node, self._node_name, "local", request.model, self._engine.name))
-            if request.kind == "embedding":
-                response = await self._engine.embed(request)
-                stream.put([response])
-                stream.finish(Finished("stop", int(response.get("usage", {}).get("prompt_tokens", 0)), 0))
-            else:
-                await self._engine.generate(request, stream)
-        except asyncio.CancelledError:
-            error = job.stream.error or Cancelled()
-        except OpenGatewayError as failure:
-            error = failure
-        except Exception as failure:
-            logger.exception("%s failed in an unexpected way", self._engine.name)
-            error = EngineFailed(f"the engine {self._engine.name} failed: {type(failure).__name__}")
-        finally:
-            self._scheduler.tell(JobEnded(job, self.address.name, job.stream.finished, error))
-        if error is None:
-            self._note_speed(job)
-
-    def _note_speed(self, job: Job) -> None:
-        finished, stream = job.stream.finished, job.stream
-        if (
-            finished is None
-            or stream.first_at is None
-            or stream.ended_at is None
-            or finished.completion_tokens < 8
-        ):
-            return  # too short to tell a speed from a hiccup
-        seconds = finished.generate_seconds or stream.ended_at - stream.first_at
-        prompt_seconds = finished.prompt_seconds
-        prompt_tps = finished.prompt_tokens / prompt_seconds if prompt_seconds > 0 else 0.0
-        if seconds > 0:
-            generate_tps = finished.completion_tokens / seconds
-            self.address.tell(SpeedSeen(job.request.model, prompt_tps, generate_tps))
+    # -- on the loop ---------------------------------------------------------------------------
 
     async def _watch(self) -> None:
         self.address.tell(EngineEnded(await self._engine.ended()), express=True)
@@ -210,12 +170,6 @@ class InferenceWorker(Actor[WorkerMessage]):
         except Exception as error:
             seen = ModelsSeen((), EngineUnavailable(f"{self._engine.name}: {type(error).__name__}"))
         self.address.tell(seen)
-
-    async def _cancel_all(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _mean(old: float, new: float) -> float:

@@ -25,6 +25,7 @@ from actors.messages import (
     LedgerMessage,
     OpenHold,
     SettleHold,
+    Tick,
     Unanswered,
     Unserved,
 )
@@ -35,8 +36,16 @@ from opengateway.ledger.debts import PairTotals
 from opengateway.ledger.history import Line
 from opengateway.units import NetworkId
 
+GATHER = 0.02
+"""Seconds that a SETTLE or an EARN may wait for a commit. Nobody's answer waits for them, so they ride on
+the commit of the next OPEN, which does: measured with 16 clients, half of all commits less."""
 BATCH_LIMIT = 256
 """Entries before a commit that does not wait for the mailbox to run dry: about 20 ms of signing."""
+
+
+DURABLE = (OpenHold, SettleHold, Earn)
+"""Their answers leave the node, so they wait for the commit. The others only tell what is written, or, as an
+admission, commit to nothing: a crash that forgets it ends the request, too."""
 
 
 class Ledger(Actor[LedgerMessage]):
@@ -45,7 +54,12 @@ class Ledger(Actor[LedgerMessage]):
         self._open_book: Callable[[], Book] = lambda: Book(path, identity, net, now_ms=now_ms)
         self._book: Book | None = None
         self._unanswered: list[tuple[Reply[Any], Any]] = []
-        self._dirty = False
+        self._urgent = False
+        """Somebody's request waits for what was written: commit as soon as the mailbox is empty."""
+        self._written = False
+        """Something was written since the last commit."""
+        self._gathering = False
+        """A Tick is on its way."""
 
     @property
     def book(self) -> Book:
@@ -64,7 +78,10 @@ class Ledger(Actor[LedgerMessage]):
             self._book.close()
 
     def on_idle(self) -> None:
-        self._commit()
+        if self._urgent:
+            self._commit()
+        elif self._written and not self._gathering:
+            self._gathering = self.address.tell_later(GATHER, Tick())
 
     def on_receive(self, message: LedgerMessage) -> Any:
         reply = self.reply
@@ -76,16 +93,19 @@ class Ledger(Actor[LedgerMessage]):
                 reply.refuse(error)
                 return LATER
             return None
-        if reply is not None:
-            self._unanswered.append((reply, answer))
+        if reply is None:
+            return None
+        if not isinstance(message, DURABLE):
+            return answer
+        self._unanswered.append((reply, answer))
         if len(self._unanswered) >= BATCH_LIMIT:
             self._commit()
-        return LATER if reply is not None else None
+        return LATER
 
     def _commit(self) -> None:
-        if self._dirty:
+        if self._written:
             self.book.commit()
-            self._dirty = False
+        self._written = self._urgent = False
         answered, self._unanswered = self._unanswered, []
         for reply, answer in answered:
             reply.set(answer)
@@ -93,8 +113,11 @@ class Ledger(Actor[LedgerMessage]):
     def _do(self, message: LedgerMessage) -> Any:
         book = self.book
         match message:
+            case Tick():
+                self._gathering = False
+                self._commit()
             case OpenHold():
-                self._dirty = True
+                self._urgent = self._written = True
                 return book.open(
                     message.peer,
                     message.rid,
@@ -105,7 +128,7 @@ class Ledger(Actor[LedgerMessage]):
                     price_completion=message.price_completion,
                 )
             case SettleHold(rid, prompt_tokens, completion_tokens, digest):
-                self._dirty = True
+                self._written = True
                 if not prompt_tokens and not completion_tokens:
                     book.void(rid)
                     return b""
@@ -113,12 +136,12 @@ class Ledger(Actor[LedgerMessage]):
                     rid, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, digest=digest
                 )
             case Countersigned(peer, entry):
-                self._dirty = True
+                self._written = True
                 book.countersigned(entry, peer)
             case Unanswered(peer):
                 return [entry for who, _, entry in book.unanswered() if who == peer]
             case Admit():
-                self._dirty = True
+                self._written = True
                 admission = book.admit(
                     message.opening,
                     message.requester,
@@ -127,13 +150,13 @@ class Ledger(Actor[LedgerMessage]):
                 )
                 return admission.rid
             case Delivered(rid, requester, prompt_tokens, completion_tokens):
-                self._dirty = True
+                self._written = True
                 book.delivered(rid, requester, prompt_tokens, completion_tokens)
             case Unserved(rid, requester):
-                self._dirty = True
+                self._written = True
                 book.release(rid, requester)
             case Earn(entry, requester):
-                self._dirty = True
+                self._written = True
                 return book.earn(entry, requester)
             case DescribeBalance():
                 return self._balance()
@@ -143,8 +166,7 @@ class Ledger(Actor[LedgerMessage]):
                 return [_account(pair) for pair in book.peers()]
             case Export():
                 out = io.BytesIO()
-                book.commit()
-                self._dirty = False
+                self._commit()
                 book.export(out)
                 return out.getvalue()
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, TypeAlias
 
 from actors.kernel import Request
@@ -22,6 +23,9 @@ from opengateway.routing.market import Place
 from opengateway.routing.views import PeerView, Price, WorkerView
 from opengateway.units import NodeId
 
+_RUN = secrets.token_hex(6)
+_number = count(1)
+
 QUEUE_PATIENCE = 120.0
 """Seconds that a job waits for a free slot: most HTTP clients give up after one to ten minutes."""
 
@@ -34,11 +38,10 @@ class Job:
 
     request: GenerateRequest
     stream: Stream
-    id: str = field(default_factory=lambda: f"req-{secrets.token_hex(8)}")
-    """What users and logs call it."""
-    rid: bytes = field(default_factory=lambda: secrets.token_bytes(16))
-    """What the ledgers know it by: fresh for every place that is asked, since a ledger takes each once.
-    Of a peer's job: the peer's, once it is admitted; until then empty."""
+    id: str = field(default_factory=lambda: f"req-{_RUN}{next(_number):08x}")
+    """What users and logs call it. Not a secret: a counter behind the run's random prefix."""
+    rid: bytes = b""
+    """Of a peer's job, once it is admitted: what the two ledgers know it by."""
     scope: str = "anywhere"
     """local: this node only; friends: and its link; anywhere."""
     origin: NodeId | None = None
@@ -144,13 +147,6 @@ SchedulerMessage: TypeAlias = (
 
 
 @dataclass(frozen=True, slots=True)
-class Generate:
-    """Answer this now: the Scheduler counts the slots."""
-
-    job: Job
-
-
-@dataclass(frozen=True, slots=True)
 class EngineEnded:
     """The engine's process is gone. `how` is a sentence."""
 
@@ -174,7 +170,7 @@ class SpeedSeen:
     generate_tps: float
 
 
-WorkerMessage: TypeAlias = Generate | EngineEnded | ModelsSeen | SpeedSeen | Tick
+WorkerMessage: TypeAlias = EngineEnded | ModelsSeen | SpeedSeen | Tick
 
 # -- SwarmPeer -------------------------------------------------------------------------------------
 
@@ -473,4 +469,5 @@ LedgerMessage: TypeAlias = (
     | DescribeHistory
     | DescribeAccounts
     | Export
+    | Tick
 )

@@ -22,7 +22,6 @@ from actors.messages import (
     DescribeJobs,
     DescribeModels,
     Dispatch,
-    Generate,
     Job,
     JobEnded,
     LedgerMessage,
@@ -37,8 +36,8 @@ from actors.messages import (
     Tick,
     Unserved,
     WorkerChanged,
-    WorkerMessage,
 )
+from actors.runner import Runner
 from opengateway.errors import AllBusy, DeadlinePassed, EngineUnavailable, OpenGatewayError, RequestError
 from opengateway.identity import short
 from opengateway.routing.hold import hold_for
@@ -61,7 +60,7 @@ class Scheduler(Actor[SchedulerMessage]):
         self,
         io: IoLoop,
         *,
-        worker_of: dict[str, Address[WorkerMessage]],
+        runners: Mapping[str, Runner],
         swarm_peer: Address[SwarmPeerMessage],
         registry: Address[RegistryMessage],
         ledger: Address[LedgerMessage],
@@ -71,7 +70,7 @@ class Scheduler(Actor[SchedulerMessage]):
     ) -> None:
         super().__init__()
         self._io = io
-        self._worker_of = worker_of
+        self._runners = runners
         self._swarm_peer = swarm_peer
         self._registry = registry
         self._ledger = ledger
@@ -196,8 +195,12 @@ class Scheduler(Actor[SchedulerMessage]):
         self._running[job] = choice.place
         self._market.took(choice.place)
         if isinstance(choice.place, str):
-            if not self._worker_of[choice.place].tell(Generate(job)):
-                self._ended(JobEnded(job, choice.place, None, AllBusy("the engine's mailbox is full")))
+            runner = self._runners.get(choice.place)
+            if runner is None:  # it has just died; its WorkerChanged is on the way
+                gone = EngineUnavailable("the engine has just ended", retry_after=1.0)
+                self._ended(JobEnded(job, choice.place, None, gone))
+            else:
+                self._io.call(runner.begin, job)
             return
         peer, rid = choice.place, secrets.token_bytes(16)
         price = choice.model.price

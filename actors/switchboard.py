@@ -172,7 +172,6 @@ class Switchboard:
         job = Job(
             incoming.request,
             incoming.stream,
-            rid=b"",
             scope="local",
             origin=incoming.peer,
             opening=incoming.opening,
