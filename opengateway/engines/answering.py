@@ -16,9 +16,9 @@ import orjson
 
 from opengateway.engines.protocol import GenerateRequest, Kind
 from opengateway.engines.stream import Chunk, Finished, Stream
-from opengateway.errors import AllBusy, BadRequest, Cancelled, OpenGatewayError, RequestError
+from opengateway.errors import AllBusy, BadRequest, Cancelled, EngineFailed, OpenGatewayError, RequestError
 from opengateway.units import NodeId
-from opengateway.wire.limits import STREAMS_PER_PEER
+from opengateway.wire.limits import FRAME_LIMIT, STREAMS_PER_PEER
 from opengateway.wire.messages import (
     STREAM_WINDOW,
     Accepted,
@@ -34,6 +34,8 @@ from opengateway.wire.messages import (
 
 FRAME_CHARS = 64 * 1024
 """Characters of text in one frame; with 4 bytes each it stays far below the frame limit of 1 MiB."""
+DELTA_LIMIT = FRAME_LIMIT - 16 * 1024
+"""Bytes of a delta that is not text, and so cannot be cut: the embeddings of some 60 texts."""
 CONGESTION_WAIT = 0.02
 """Seconds before a full connection is tried again: a few round trips on a LAN."""
 CONGESTION_LIMIT = 30.0
@@ -79,6 +81,7 @@ class Answerer:
             case Cancel(stream=number):
                 if incoming := mine.get(number):
                     incoming.stream.cancel()
+                    incoming.granted.set()
             case Grant(stream=number, chunks=chunks):
                 if incoming := mine.get(number):
                     incoming.window = min(incoming.window + chunks, STREAM_WINDOW)
@@ -135,12 +138,14 @@ class Answerer:
                 self.send(peer, _failed(number, error))
         finally:
             stream.cancel()
-            self._incoming.get(peer, {}).pop(number, None)
+            mine = self._incoming.get(peer, {})
+            if mine.get(number) is incoming:  # a peer that has restarted begins at 1 again
+                del mine[number]
 
     async def _chunks(self, incoming: Incoming, batch: list[Chunk]) -> None:
         sent = 0
         while batch:
-            items = [chunk if isinstance(chunk, str) else orjson.dumps(chunk) for chunk in batch]
+            items = _items(batch)
             start = 0
             while start < len(items):
                 while incoming.window == 0:
@@ -158,7 +163,11 @@ class Answerer:
         """Send, waiting while the connection is full."""
         waited = 0.0
         while not self.send(incoming.peer, message):
-            if waited > CONGESTION_LIMIT or incoming.stream.error is not None:
+            if incoming.stream.error is not None:
+                raise Cancelled
+            if waited > CONGESTION_LIMIT:
+                # It could not be told of a failure either, and would wait for the rest for ever.
+                self.hang_up(incoming.peer, f"nothing could be sent for {CONGESTION_LIMIT:.0f} s")
                 raise Cancelled
             await asyncio.sleep(CONGESTION_WAIT)
             waited += CONGESTION_WAIT
@@ -176,13 +185,29 @@ def _read(peer: NodeId, ask: Ask) -> Incoming:
     return Incoming(peer, ask.stream, request, ask.opening, ask.deadline_ms / 1000)
 
 
+def _items(batch: list[Chunk]) -> list[str | bytes]:
+    """The chunks as they travel: texts that are too long for a frame in parts."""
+    items: list[str | bytes] = []
+    for chunk in batch:
+        if not isinstance(chunk, str):
+            items.append(orjson.dumps(chunk))
+            if len(items[-1]) > DELTA_LIMIT:
+                hint = "ask for less at once, or ask a node that serves the model itself"
+                raise EngineFailed("a part of the answer is too large to travel between nodes", hint=hint)
+        elif len(chunk) <= FRAME_CHARS:
+            items.append(chunk)
+        else:
+            items += [chunk[start : start + FRAME_CHARS] for start in range(0, len(chunk), FRAME_CHARS)]
+    return items
+
+
 def _frame(items: list[str | bytes], start: int, window: int) -> list[str | bytes]:
     """As many items as fit into one frame; at least one."""
     part: list[str | bytes] = []
     total = 0
     for item in items[start : start + window]:
         total += len(item)
-        if part and total > FRAME_CHARS:
+        if part and total > FRAME_CHARS:  # a delta may be larger: it goes alone
             break
         part.append(item)
     return part

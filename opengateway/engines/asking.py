@@ -17,8 +17,9 @@ import orjson
 from opengateway.engines.protocol import GenerateRequest
 from opengateway.engines.refusal import open_refusal
 from opengateway.engines.stream import Chunk, Finished, Route, Stream
-from opengateway.errors import AllBusy, Cancelled, OpenGatewayError, WorkerLost, from_code
+from opengateway.errors import AllBusy, BadRequest, Cancelled, OpenGatewayError, WorkerLost, from_code
 from opengateway.units import NetworkId, NodeId
+from opengateway.wire.limits import FRAME_LIMIT
 from opengateway.wire.messages import (
     STREAM_WINDOW,
     Accepted,
@@ -36,6 +37,8 @@ GRANT_AT = STREAM_WINDOW // 4
 """Chunks read before we grant more: a quarter of the window keeps the peer sending at one grant per 64."""
 TEMPLATE_TOKENS = 512
 """Prompt tokens that a chat template may add to what we sent."""
+BODY_LIMIT = FRAME_LIMIT - 16 * 1024
+"""Bytes of a request that fit into one frame beside its signed OPEN and the seal."""
 
 
 @dataclass(eq=False, slots=True)
@@ -62,10 +65,12 @@ class Ticket:
 
     def owed_tokens(self) -> tuple[int, int]:
         """(prompt, completion) tokens that we owe for: the claim, bounded by what travelled. A broken
-        answer is owed for what came, the prompt at four bytes a token."""
+        answer is owed for what came, the prompt at four bytes a token. Chunks can be empty, so they do
+        not count by themselves."""
         most_prompt, most_completion = self.sent_bytes + TEMPLATE_TOKENS, self.received_bytes + 16
         if self.finished is None:
-            return (self.sent_bytes // 4, self.chunks) if self.chunks else (0, 0)
+            came = min(self.chunks, self.received_bytes)
+            return (self.sent_bytes // 4, came) if came else (0, 0)
         return min(self.finished.prompt_tokens, most_prompt), min(
             self.finished.completion_tokens, most_completion
         )
@@ -101,6 +106,10 @@ class Asker:
         ask = Ask(
             ticket.number, request.kind, request.model, body, request.stream, max(1, deadline_ms), opening
         )
+        if len(body) > BODY_LIMIT and not stream.done:
+            ticket.error = _too_large(len(body))
+            ended(ticket)
+            return
         if stream.done or not self.send(peer, ask):
             ticket.error = stream.error or AllBusy("the connection to the peer is full", retry_after=1.0)
             ended(ticket)
@@ -200,6 +209,13 @@ class Asker:
     def _violation(self, peer: NodeId, what: str) -> None:
         self.counters["protocol_errors"] += 1
         self.hang_up(peer, f"protocol error: {what}")
+
+
+def _too_large(size: int) -> BadRequest:
+    return BadRequest(
+        f"the request has {size // 1024} kB, and at most {BODY_LIMIT // 1024} kB travel to another node",
+        hint="shorten it, or ask a node that serves the model itself",
+    )
 
 
 def _delta(raw: bytes) -> dict[str, Any] | None:

@@ -13,6 +13,10 @@ UNBOUNDED_ANSWER = 2048
 """Completion tokens held when the request sets no limit: longer than nearly every chat answer, and at the
 reference price of a 7B model 14 credits, well inside a newcomer's line of 50."""
 
+MOST_ANSWER = 1 << 20
+"""Completion tokens held whatever the request says: more than any model's context, and at the highest
+price that a ledger allows still an amount that it can write."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hold:
@@ -35,4 +39,4 @@ def answer_limit(body: dict[str, Any], context: int) -> int:
     """Completion tokens that the requester is ready to pay for; the worker is told the same number."""
     wanted = body.get("max_completion_tokens") or body.get("max_tokens") or UNBOUNDED_ANSWER
     limit = wanted if isinstance(wanted, int) and wanted > 0 else UNBOUNDED_ANSWER
-    return min(limit, context) if context > 0 else limit
+    return min(limit, context if context > 0 else MOST_ANSWER, MOST_ANSWER)
