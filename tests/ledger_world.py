@@ -14,7 +14,7 @@ from opengateway.ledger.book import STANDARD, Book
 from opengateway.ledger.price import Price
 
 NET = network_id("ledger tests")
-START_MS = 1_800_000_000_000
+START_MS = 1_700_000_000_000
 PRICE = Price(10, 100)
 MODEL = "llama3.2:1b"
 

@@ -66,7 +66,7 @@ class Journal:
             self._require_sums()
 
     def _require_sums(self) -> None:
-        """The pairs repeat what the chain says; where they do not add up to it they are read from it again."""
+        """The pairs repeat what the chain says; where they do not add up they are read from it again."""
         given, taken, _ = self.vault.chain.totals
         if self.debts.sums() == (given, taken) or self.vault.damage:
             return

@@ -19,15 +19,9 @@ class Requester:
     def load(self) -> None:
         """Holds of a former life: they are open until somebody settles or voids them."""
         self._holds: dict[bytes, Signed] = {}
-        missing = self._journal.vault.chain.totals.held
         with self._journal.reading():
-            rows = self._journal.vault.store.unreleased() if missing else ()
-            for row in rows:
-                hold = self._journal.stored(row)
-                self._take(hold)
-                missing -= hold.entry.hold
-                if missing <= 0:
-                    break
+            for row in self._journal.vault.store.holds():
+                self._take(self._journal.stored(row))
 
     def _take(self, hold: Signed) -> None:
         self._holds[hold.entry.rid] = hold
@@ -72,6 +66,7 @@ class Requester:
         opened = hold.entry
         new = self._journal.next(Draft(kind, opened.peer, opened.rid, hold.leaf, terms, digest))
         self._journal.vault.append(new)
+        self._journal.vault.store.end_hold(opened)
         del self._holds[opened.rid]
         pair = pair_in(new.entry)
         self._journal.debts.change(opened.peer, pair=pair, holding=-opened.hold)

@@ -15,15 +15,17 @@ from typing import Any, NamedTuple
 import cbor2
 
 from opengateway.errors import LedgerReadOnly
-from opengateway.ledger.entry import OPEN, SETTLE, VOID, Entry, Signed, leaf_of, read_body
+from opengateway.ledger.entry import OPEN, Entry, Signed, leaf_of, read_body
 from opengateway.ledger.rules import Pair
 from opengateway.units import NodeId
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries(
     seq INTEGER PRIMARY KEY, leaf BLOB NOT NULL, kind INTEGER NOT NULL, peer BLOB NOT NULL, rid BLOB NOT NULL,
-    body BLOB NOT NULL, sig BLOB NOT NULL, pbody BLOB, psig BLOB, UNIQUE(kind, peer, rid));
+    body BLOB NOT NULL, sig BLOB NOT NULL, pbody BLOB, psig BLOB, holds INTEGER NOT NULL,
+    UNIQUE(kind, peer, rid));
 CREATE INDEX IF NOT EXISTS unanswered ON entries(seq) WHERE kind = 2 AND psig IS NULL;
+CREATE INDEX IF NOT EXISTS holding ON entries(seq) WHERE holds = 1;
 CREATE TABLE IF NOT EXISTS pairs(
     peer BLOB PRIMARY KEY, served INTEGER NOT NULL, consumed INTEGER NOT NULL, moved_in INTEGER NOT NULL,
     moved_out INTEGER NOT NULL, unpaid INTEGER NOT NULL) WITHOUT ROWID;
@@ -97,6 +99,7 @@ class Store:
     def _clear(self) -> None:
         self._entries: list[tuple[Any, ...]] = []
         self._halves: list[tuple[bytes, bytes, int]] = []
+        self._ended: list[tuple[int]] = []
         self._fresh: dict[tuple[int, bytes, bytes], Row] = {}
         self._pairs: dict[NodeId, tuple[Any, ...]] = {}
         self._openings: dict[tuple[bytes, bytes], Opening] = {}
@@ -111,7 +114,9 @@ class Store:
         other = (half.body, half.signature) if half else (None, None)
         row = Row(entry.seq, new.leaf, new.body, new.signature, other[0], other[1], entry.peer, entry.rid)
         self._fresh[entry.kind, entry.peer, entry.rid] = row
-        self._entries.append((entry.seq, new.leaf, entry.kind, entry.peer, entry.rid, *row[2:6]))
+        self._entries.append(
+            (entry.seq, new.leaf, entry.kind, entry.peer, entry.rid, *row[2:6], entry.kind == OPEN)
+        )
 
     def add_half(self, mine: Entry, half: Signed) -> None:
         key = mine.kind, mine.peer, mine.rid
@@ -119,6 +124,9 @@ class Store:
         assert row is not None
         self._fresh[key] = row._replace(peer_body=half.body, peer_signature=half.signature)
         self._halves.append((half.body, half.signature, mine.seq))
+
+    def end_hold(self, opening: Entry) -> None:
+        self._ended.append((opening.seq,))
 
     def put_pair(self, peer: NodeId, pair: Pair, unpaid: int) -> None:
         self._pairs[peer] = (peer, *pair, unpaid)
@@ -149,7 +157,8 @@ class Store:
         run, many = self._db.execute, self._db.executemany
         run("BEGIN IMMEDIATE")
         try:
-            many("INSERT INTO entries VALUES(?,?,?,?,?,?,?,?,?)", self._entries)
+            many("INSERT INTO entries VALUES(?,?,?,?,?,?,?,?,?,?)", self._entries)
+            many("UPDATE entries SET holds = 0 WHERE seq = ?", self._ended)
             many("UPDATE entries SET pbody = ?, psig = ? WHERE seq = ?", self._halves)
             many("INSERT OR REPLACE INTO pairs VALUES(?,?,?,?,?,?)", self._pairs.values())
             many("INSERT OR REPLACE INTO openings VALUES(?,?,?,?,?,?,?,?)", self._openings.values())
@@ -216,16 +225,10 @@ class Store:
         for found in self._all(f"{_ROW} WHERE kind = 2 AND psig IS NULL ORDER BY seq LIMIT ?", (limit,)):
             yield Row._make(found)
 
-    def unreleased(self) -> Iterator[Row]:
-        """OPENs without SETTLE or VOID, newest first; whoever knows their sum stops reading early."""
-        released: set[tuple[bytes, bytes]] = set()
-        for kind, peer, rid in self._all("SELECT kind, peer, rid FROM entries ORDER BY seq DESC", ()):
-            if kind in (SETTLE, VOID):
-                released.add((peer, rid))
-            elif kind == OPEN and (peer, rid) not in released:
-                row = self.find(OPEN, peer, rid)
-                if row:
-                    yield row
+    def holds(self) -> Iterator[Row]:
+        """OPENs without SETTLE or VOID."""
+        for found in self._all(f"{_ROW} WHERE holds = 1", ()):
+            yield Row._make(found)
 
     def proofs(self) -> Iterator[tuple[NodeId, str, bytes]]:
         for peer, kind, proof in self._all("SELECT peer, kind, proof FROM proofs", ()):

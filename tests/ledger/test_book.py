@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ledger_world import MODEL, NET, PRICE, World, world
+from ledger_world import MODEL, NET, PRICE, START_MS, World, world
 
 from opengateway.errors import LedgerRefused, NotEnoughCredit
 from opengateway.identity import Identity
@@ -241,8 +241,8 @@ def test_the_default_line_is_fifty_credits(place: World) -> None:
         ({"kind": 9}, "kind"),
         ({"peer": NodeId(b"\x07" * 32)}, "wrong_peer"),
         ({"author": NodeId(b"\x07" * 32)}, "wrong_key"),
-        ({"t_ms": 1_800_000_000_000 - 121_000}, "clock"),
-        ({"t_ms": 1_800_000_000_000 + 121_000}, "clock"),
+        ({"t_ms": START_MS - 121_000}, "clock"),
+        ({"t_ms": START_MS + 121_000}, "clock"),
         ({"hold": 1}, "amount"),
         ({"amount": 1}, "amount"),
         ({"price_completion": 99, "hold": 5050}, "price"),
