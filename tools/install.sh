@@ -84,7 +84,7 @@ install_it() { # SERVICE
             "check the connection and the disk, then run this again; an older version stays as it was"
     }
     for command in $commands; do ln -sfn "$share/venv/bin/$command" "$bin/$command"; done
-    say "installed: $("$bin/opengateway" --version 2>/dev/null || echo opengateway)"
+    say "installed: $("$bin/opengateway" version 2>/dev/null || echo opengateway)"
     [ "$1" = no ] || install_service
     case ":$PATH:" in
         *":$bin:"*) ;;
