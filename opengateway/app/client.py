@@ -228,11 +228,13 @@ def _error(described: Any, status: int) -> OpenGatewayError:
     if not isinstance(described, dict):
         words = described if isinstance(described, str) else f"the node answered with HTTP status {status}"
         return RequestError(words, hint="see why with `opengateway logs`")
-    wait = described.get("retry_after")
+    wait, hint = described.get("retry_after"), str(described.get("hint") or "")
+    message = str(described.get("message") or f"the node answered with HTTP status {status}")
     return from_code(
         str(described.get("code") or ""),
-        str(described.get("message") or f"the node answered with HTTP status {status}"),
-        hint=str(described.get("hint") or ""),
+        # OpenAI clients show the message only, so the node puts the hint behind it, too.
+        message.removesuffix(f" ({hint})") if hint else message,
+        hint=hint,
         retry_after=float(wait) if isinstance(wait, (int, float)) else None,
     )
 

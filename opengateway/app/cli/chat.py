@@ -26,8 +26,8 @@ HISTORY_LINES: Final = 1000
 
 
 def chat(client: NodeClient, asking: Asking, home: Home) -> None:
-    """Talk until /exit, Ctrl-D, or Ctrl-C on an empty line."""
-    say(f"{_who(asking)}. /help shows what else there is; Ctrl-D leaves.", style="dim")
+    """Talk until /exit, Ctrl-D, or a second Ctrl-C."""
+    note(f"{_who(asking)}. /help shows what else there is; Ctrl-D leaves.")
     with _history(home):
         while (text := _read()) is not None:
             if text.startswith("/"):
@@ -113,7 +113,16 @@ def _who(asking: Asking) -> str:
 
 
 def _read() -> str | None:
-    '''One prompt, several lines between """ and """; None at the end.'''
+    """One prompt; None at the end. The first Ctrl-C only clears the line, as in a shell."""
+    try:
+        return _lines()
+    except KeyboardInterrupt:
+        note("\n(Ctrl-C again, Ctrl-D or /exit leaves)")
+    return _lines()
+
+
+def _lines() -> str | None:
+    '''What is typed, several lines of it between """ and """; None at the end.'''
     try:
         line = input(">>> ")
         if not line.lstrip().startswith('"""'):
@@ -126,9 +135,6 @@ def _read() -> str | None:
     except EOFError:
         print()
         return None
-    except KeyboardInterrupt:
-        print()
-        raise
 
 
 @contextlib.contextmanager

@@ -123,13 +123,15 @@ def export(
         say(f"Wrote {size} bytes to {path}; check them with: opengateway audit {file}")
 
 
-def audit(
-    file: Annotated[Path, typer.Argument(help="A ledger that was exported.")], *, as_json: Json = False
-) -> None:
-    """Check a signed ledger; needs no node."""
+def audit(context: typer.Context) -> None:
+    """Check an exported ledger FILE; needs no node. More with `audit --help`."""
+    if not context.args:
+        raise session.WrongUsage(
+            "which ledger?", hint="opengateway audit FILE; more with `opengateway audit --help`"
+        )
     from opengateway.ledger import audit_cli
 
-    raise typer.Exit(audit_cli.main([str(file), *(["--json"] if as_json else [])]))
+    raise typer.Exit(audit_cli.main(context.args))
 
 
 def _entry(entry: dict[str, Any]) -> tuple[object, ...]:

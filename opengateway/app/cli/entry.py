@@ -37,6 +37,8 @@ def run(args: Sequence[str] | None = None) -> int:
         return _reader_left()
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
+    except SystemExit as end:  # argparse, in the audit tool
+        return end.code if isinstance(end.code, int) else 1
     except WrongUsage as error:
         complain(error, as_json=as_json)
         return 2

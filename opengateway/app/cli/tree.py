@@ -54,7 +54,9 @@ def build() -> typer.Typer:
     add(NETWORK, membership.disconnect, "leave", hidden=True)
     app.add_typer(model_files.app, name="models", rich_help_panel=NETWORK)
     app.add_typer(credit.app, name="ledger", rich_help_panel=NETWORK)
-    add(NETWORK, credit.audit)
+    # The tool has options of its own, and is a command of its own for who has no node.
+    passed_on = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+    app.command(rich_help_panel=NETWORK, context_settings=passed_on, add_help_option=False)(credit.audit)
     add(MACHINE, machine.gauge)
     add(MACHINE, machine.resources)
     add(MACHINE, machine.eligible)
