@@ -84,6 +84,8 @@ class Opened:
     rid: bytes
     entry: bytes
     error: OpenGatewayError | None = None
+    held: int = 0
+    """Micro-credits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,8 @@ class Dispatch:
     rid: bytes
     entry: bytes
     """The signed OPEN; empty if nothing is to be paid."""
+    held: int = 0
+    """Micro-credits: the most that may be paid, whatever is delivered."""
 
 
 @dataclass(frozen=True, slots=True)

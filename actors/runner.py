@@ -53,10 +53,15 @@ class Runner:
             return
         task = self._io.task(self._answer(job))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda task: self._done(task, job))
         job.stream.on_cancel = task.cancel
         if job.stream.done:
             task.cancel()
+
+    def _done(self, task: asyncio.Task[None], job: Job) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():  # before its first step: nothing of `_answer` has run, not even its `finally`
+            self._scheduler.tell(JobEnded(job, self._place, None, job.stream.error or self._ended()))
 
     async def close(self, why: str) -> None:
         """Break off every answer; nothing begins any more."""

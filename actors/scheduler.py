@@ -217,7 +217,10 @@ class Scheduler(Actor[SchedulerMessage]):
             price.prompt,
             price.completion,
         )
-        self._ledger.ask(ask).then(lambda reply: self.address.tell(_opened(job, peer, price, rid, reply)))
+        held = hold.prompt_tokens * price.prompt + hold.completion_tokens * price.completion
+        self._ledger.ask(ask).then(
+            lambda reply: self.address.tell(_opened(job, peer, price, rid, held, reply))
+        )
 
     def _wait(self, job: Job) -> None:
         if len(self._waiting) >= QUEUE_LIMIT:
@@ -241,7 +244,9 @@ class Scheduler(Actor[SchedulerMessage]):
             return
         view = self._market.peer(peer)
         ring, name = (view.ring, view.name) if view is not None else ("lan", short(peer))
-        self._swarm_peer.tell(Dispatch(job, peer, ring, name, opened.price, opened.rid, opened.entry))
+        self._swarm_peer.tell(
+            Dispatch(job, peer, ring, name, opened.price, opened.rid, opened.entry, opened.held)
+        )
 
     # -- a job leaves --------------------------------------------------------------------
 
@@ -325,11 +330,11 @@ def _admitted(job: Job, reply: Reply[bytes]) -> Admitted:
     return Admitted(job, b"", answer) if isinstance(answer, OpenGatewayError) else Admitted(job, answer)
 
 
-def _opened(job: Job, peer: NodeId, price: Price, rid: bytes, reply: Reply[bytes]) -> Opened:
+def _opened(job: Job, peer: NodeId, price: Price, rid: bytes, held: int, reply: Reply[bytes]) -> Opened:  # noqa: PLR0917
     answer = _answer(reply)
     if isinstance(answer, OpenGatewayError):
         return Opened(job, peer, price, rid, b"", answer)
-    return Opened(job, peer, price, rid, answer)
+    return Opened(job, peer, price, rid, answer, held=held)
 
 
 def _answer(reply: Reply[bytes]) -> bytes | OpenGatewayError:

@@ -149,6 +149,9 @@ class Switchboard:
         prompt_tokens, completion_tokens = ticket.owed_tokens()
         stream = order.job.stream
         if order.entry:
+            if order.price.completion:  # an answer may be longer than we were ready to pay for
+                left = order.held - prompt_tokens * order.price.prompt
+                completion_tokens = min(completion_tokens, max(0, left) // order.price.completion)
             amount = prompt_tokens * order.price.prompt + completion_tokens * order.price.completion
             stream.cost = amount
             settle = SettleHold(order.rid, prompt_tokens, completion_tokens, ticket.digest())
