@@ -6,6 +6,8 @@ time, replay. What is remembered of strangers is bounded by count and by time.
 
 from __future__ import annotations
 
+import ipaddress
+
 from opengateway.units import NodeId
 from opengateway.wire.envelope import HELLO, Envelope, open_envelope
 from opengateway.wire.handshake import HandshakeRefused, Us, check_envelope
@@ -56,6 +58,7 @@ class Gate:
         return envelope
 
     def _budget(self, address: str, now: float) -> Budget:
+        address = _neighbourhood(address)
         budget = self._budgets.pop(address, None)
         if budget is None:
             budget = Budget(self._limits.hellos_per_address_per_s, self._limits.hellos_burst, now)
@@ -75,3 +78,13 @@ class Gate:
             del self._nonces[oldest]
         # Valid until its stamp leaves the window; seen from now that is at most two windows away.
         self._nonces[key] = now_ms + 2 * CLOCK_WINDOW_MS
+
+
+def _neighbourhood(address: str) -> str:
+    """An IPv4 address, or the /64 of an IPv6 address: whoever has one has all of it (RFC 6177)."""
+    if ":" not in address:
+        return address
+    try:
+        return str(ipaddress.IPv6Address(int(ipaddress.IPv6Address(address.partition("%")[0])) >> 64 << 64))
+    except ValueError:
+        return address
