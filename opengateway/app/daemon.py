@@ -69,7 +69,7 @@ def foreground(home: Home, changes: dict[str, Value]) -> int:
                 home.start_error.unlink(missing_ok=True)
             bound_log(home.node_log)
             try:
-                from opengateway.app.node import run_node
+                from opengateway.app.run import run_node
 
                 return run_node(home, config)
             except SetupError as error:
@@ -96,10 +96,7 @@ def start(home: Home, changes: dict[str, Value], *, tell: Callable[[str], None])
     configure(home, changes)  # a mistake in the settings is reported here, before anything is started
     home.prepare()
     if (pid := home.running_pid()) is not None:
-        raise HomeBusy(
-            f"a node is already running from {home.path}: process {pid}",
-            hint="look at it with `opengateway status`; `opengateway restart` starts it anew",
-        )
+        raise _busy(home, pid)
     home.start_error.unlink(missing_ok=True)
     child = _spawn(home, changes)
     client = _wait_until_announced(home, child)
@@ -120,7 +117,12 @@ def _spawn(home: Home, changes: dict[str, Value]) -> subprocess.Popen[bytes]:
                 stderr=out,
                 start_new_session=True,  # it outlives the terminal and hears no Ctrl-C typed there
                 cwd="/",  # or it would keep the folder's disk from being unmounted
-                env={**os.environ, "PYTHONPATH": _python_path(), "PYTHONUNBUFFERED": "1"},
+                env={
+                    **os.environ,
+                    "OPENGATEWAY_HOME": str(home.path),  # `ps e` tells whose an engine is
+                    "PYTHONPATH": _python_path(),
+                    "PYTHONUNBUFFERED": "1",
+                },
             )
     except OSError as error:
         raise _named(error, home) from error
@@ -168,7 +170,16 @@ def _wait_until_ready(
         time.sleep(LOOK_S * 2)
 
 
+def _busy(home: Home, pid: int) -> HomeBusy:
+    return HomeBusy(
+        f"a node is already running from {home.path}: process {pid}",
+        hint="look at it with `opengateway status`; `opengateway restart` starts it anew",
+    )
+
+
 def _why_it_ended(home: Home, code: int) -> OpenGatewayError:
+    if (pid := home.running_pid()) is not None:  # two starts at once, and the other was faster
+        return _busy(home, pid)
     try:
         kept = json.loads(home.start_error.read_bytes())
         return from_code(kept["code"], kept["message"], hint=kept["hint"])

@@ -15,7 +15,7 @@ import typer
 from opengateway.app.cli import session
 from opengateway.app.cli.output import complain
 from opengateway.app.cli.session import WrongUsage
-from opengateway.app.cli.tree import build
+from opengateway.app.cli.tree import ReaderLeft, build
 from opengateway.closest import closest
 from opengateway.errors import DiskFull, OpenGatewayError
 from opengateway.home import FULL
@@ -33,7 +33,7 @@ def run(args: Sequence[str] | None = None) -> int:
         code = _run(given)
         sys.stdout.flush()
         return code
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderLeft):
         return _reader_left()
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import sys
 import time
@@ -33,12 +34,15 @@ def logs(
             f"there is no log yet: {path}",
             hint="a node that was started with `opengateway start` writes it",
         )
-    if file:
-        for line in collections.deque(file, maxlen=lines):
-            print(clean(line), end="")
-        sys.stdout.flush()
-    if follow:
-        _follow(path, file)
+    with contextlib.ExitStack() as open_file:
+        if file:
+            open_file.push(file)
+            for line in collections.deque(file, maxlen=lines):
+                print(clean(line), end="")
+            sys.stdout.flush()
+        if follow:
+            open_file.pop_all()  # the file changes hands at every rotation, and ends with this process
+            _follow(path, file)
 
 
 def _follow(path: Path, file: TextIO | None) -> None:

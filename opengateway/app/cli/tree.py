@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from opengateway.app.cli import (
     actors,
@@ -27,8 +28,21 @@ NODE, NETWORK, MACHINE, UPKEEP = "The node", "The network", "This machine", "Upk
 JSON: Final = "Every listing takes --json. Exit code: 0 fine, 1 failed, 2 wrong usage."
 
 
+class ReaderLeft(Exception):
+    """Whoever read our output has seen enough, as `head` does."""
+
+
+class Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:  # Typer would make a failure of it
+            raise ReaderLeft from error
+
+
 def build() -> typer.Typer:
     app = typer.Typer(
+        cls=Commands,
         help=HELP,
         epilog=JSON,
         no_args_is_help=True,
