@@ -93,7 +93,7 @@ class _Reader:
         try:
             fields = self._fields()
             tensors = self._tensors()
-        except struct.error as error:
+        except (struct.error, OverflowError) as error:
             raise _broken(self._path, "its header ends early") from error
         architecture = _text(fields, "general.architecture")
         if not architecture:
