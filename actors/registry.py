@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from actors.kernel import LATER, Actor, Address, Refused, Reply
+from actors.kernel import LATER, Actor, Address, Refused
 from actors.messages import (
     Advertise,
     ClustersRead,
@@ -41,12 +41,13 @@ from actors.messages import (
     WorkerChanged,
 )
 from actors.own_record import OwnRecord
-from actors.roster import Roster, Session
+from actors.roster import Roster
+from actors.wanted import Wanted
 from opengateway.discovery.addresses import parse_endpoint
 from opengateway.discovery.peer_cache import PeerCache
 from opengateway.discovery.peers import PeerBook
-from opengateway.discovery.record import NodeRecord, RecordRefused, open_record
-from opengateway.errors import PeerUnknown, PeerUnreachable
+from opengateway.discovery.record import RecordRefused, open_record
+from opengateway.errors import PeerUnknown
 from opengateway.identity import base32, from_base32, short
 from opengateway.units import NetworkId, NodeId
 
@@ -55,10 +56,6 @@ logger = logging.getLogger(__name__)
 TICK = 0.5
 SAVE_EVERY = 10.0
 """Seconds between writes of the peer cache; a crash forgets at most who was met in the last ten."""
-CONNECT_LIMIT = 10.0
-"""Seconds that `connect` waits: two dial attempts."""
-BOOTSTRAP_RETRY = (1.0, 30.0)
-"""First and longest pause between attempts at a bootstrap endpoint, which is retried for ever."""
 ADDRESS_CHECK = 2.0
 """Seconds between looks at our own addresses: a laptop that changes networks is found again soon."""
 BYE = ("it said goodbye", "it left")
@@ -85,10 +82,10 @@ class Registry(Actor[RegistryMessage]):
         self._now_ms = now_ms
         self._book = PeerBook(own.identity.node_id)
         self._roster = Roster(own.region.code)
-        self._wanted = {f"tcp://{where}": [0.0, 0.0] for where in bootstrap}
-        """Endpoints to keep a session with: [next attempt (monotonic), pause]."""
+        self._wanted = Wanted()
+        for where in bootstrap:
+            self._wanted.keep(f"tcp://{where}")
         self._unwanted: set[NodeId] = set()
-        self._waiting: list[tuple[Connect, str, float, Reply[Any]]] = []
         self._saved = self._looked = time.monotonic()
 
     def on_start(self) -> None:
@@ -164,15 +161,16 @@ class Registry(Actor[RegistryMessage]):
         self._book.heard(up.peer, record.endpoints, seq=record.seq, now_ms=now)
         self._roster.up(up.peer, record, up.endpoint, dialled=up.dialled)
         logger.info("peer %s (%s) is up", short(up.peer), record.name)
-        self._answer_waiting(up)
+        session = self._roster.sessions[up.peer]
+        self._wanted.came_up({up.endpoint, base32(up.peer), *record.endpoints}, session.introduce())
         self._tell_scheduler()
 
     def _numeric(self, up: PeerUp) -> str:
         """The endpoint that we dialled if the book can keep it: an address, not a host name."""
+        endpoint = up.endpoint if up.dialled and up.endpoint else ""
         with contextlib.suppress(ValueError):
-            if up.dialled and up.endpoint:
-                parse_endpoint(up.endpoint, scoped=True)
-                return up.endpoint
+            parse_endpoint(endpoint, scoped=True)
+            return endpoint
         return ""
 
     def _peer_down(self, peer: NodeId, reason: str) -> None:
@@ -211,15 +209,8 @@ class Registry(Actor[RegistryMessage]):
         self.address.tell_later(TICK, Tick(), replace=True)
         now = time.monotonic()
         self._dial_due()
-        self._dial_wanted(now)
-        for waiting in [w for w in self._waiting if now > w[2]]:
-            self._waiting.remove(waiting)
-            waiting[3].refuse(
-                PeerUnreachable(
-                    f"{waiting[0].target} did not answer within {CONNECT_LIMIT:.0f} s",
-                    hint="is the node running there, in the same network, and is its port open?",
-                )
-            )
+        self._dial_wanted()
+        self._wanted.expire()
         if now - self._looked > ADDRESS_CHECK:
             self._looked = now
             record = self._own.record
@@ -239,21 +230,14 @@ class Registry(Actor[RegistryMessage]):
             for endpoint in dial.endpoints[:4]:
                 self._swarm_peer.tell(Dial(endpoint, dial.node_id))
 
-    def _dial_wanted(self, now: float) -> None:
+    def _dial_wanted(self) -> None:
         reached = {session.endpoint for session in self._roster.sessions.values()}
-        for endpoint, plan in self._wanted.items():
-            if endpoint in reached or now < plan[0]:
-                continue
-            plan[1] = min(max(plan[1] * 2, BOOTSTRAP_RETRY[0]), BOOTSTRAP_RETRY[1])
-            plan[0] = now + plan[1]
+        for endpoint in self._wanted.due(reached):
             self._swarm_peer.tell(Dial(endpoint))
 
     def _dial_failed(self, endpoint: str, reason: str) -> None:
         self._roster.dial_errors[endpoint] = reason
-        for waiting in [w for w in self._waiting if w[1] == endpoint]:
-            self._waiting.remove(waiting)
-            hint = "is the node running there, in the same network, and is its port open?"
-            waiting[3].refuse(PeerUnreachable(f"{endpoint}: {reason}", hint=hint))
+        self._wanted.failed(endpoint, reason)
 
     # -- on a user's word ------------------------------------------------------------------------
 
@@ -261,7 +245,7 @@ class Registry(Actor[RegistryMessage]):
         target = ask.target.strip()
         peer = self._find(target)
         if peer is not None and (session := self._roster.sessions.get(peer)):
-            return _connected(session)
+            return session.introduce()
         reply = self.reply
         endpoint = ""
         if peer is not None and (known := self._book.get(peer)) is not None and known.places:
@@ -276,17 +260,8 @@ class Registry(Actor[RegistryMessage]):
             hint = "give its address: opengateway connect HOST:PORT. `opengateway peers` lists who is known"
             raise Refused(PeerUnknown(f"no peer is known as {target[:60]!r}", hint=hint))
         if reply is not None:
-            self._waiting.append((ask, endpoint, time.monotonic() + CONNECT_LIMIT, reply))
+            self._wanted.wait(target, endpoint, reply)
         return LATER
-
-    def _answer_waiting(self, up: PeerUp) -> None:
-        session = self._roster.sessions[up.peer]
-        names = {up.endpoint, base32(up.peer), *session.record.endpoints}
-        for waiting in [w for w in self._waiting if w[1] in names]:
-            self._waiting.remove(waiting)
-            waiting[3].set(_connected(session))
-            if "://" in waiting[1]:
-                self._wanted.setdefault(waiting[1], [0.0, 0.0])
 
     def _disconnect(self, target: str) -> dict[str, Any]:
         peer = self._find(target.strip())
@@ -296,7 +271,7 @@ class Registry(Actor[RegistryMessage]):
             )
         session = self._roster.sessions.get(peer)
         if session is not None:
-            self._wanted.pop(session.endpoint or "", None)
+            self._wanted.forget(session.endpoint or "")
         self._unwanted.add(peer)
         self._book.forget(peer)
         self._swarm_peer.tell(HangUp(peer, "disconnected by its owner"))
@@ -312,7 +287,6 @@ class Registry(Actor[RegistryMessage]):
         return matches[0] if len(matches) == 1 else None
 
     def _describe_self(self) -> dict[str, Any]:
-        record: NodeRecord | None = self._own.record
         return {
             "endpoints": list(self._own.endpoints()),
             "clusters": list(self._own.clusters()),
@@ -322,15 +296,5 @@ class Registry(Actor[RegistryMessage]):
             "cluster_warning": self._own.registry.warning,
             "cache_problem": self._cache.problem,
             "dial_errors": dict(self._roster.dial_errors),
-            "state": record.state if record else "client",
+            "state": self._own.record.state if self._own.record else "client",
         }
-
-
-def _connected(session: Session) -> dict[str, Any]:
-    return {
-        "id": base32(session.peer),
-        "short": short(session.peer),
-        "name": session.record.name,
-        "endpoint": session.endpoint or "",
-        "rtt_ms": session.rtt_ms,
-    }

@@ -35,6 +35,16 @@ class Session:
     rtt_ms: float | None = None
     told_rtt: float | None = None
 
+    def introduce(self) -> dict[str, Any]:
+        """For whoever asked to be connected."""
+        return {
+            "id": base32(self.peer),
+            "short": short(self.peer),
+            "name": self.record.name,
+            "endpoint": self.endpoint or "",
+            "rtt_ms": self.rtt_ms,
+        }
+
 
 class _Bounded(dict[str, str]):
     """The newest errors only: endpoints come from strangers."""

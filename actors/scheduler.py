@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from actors import holds
 from actors.io_loop import IoLoop
-from actors.kernel import Actor, Address, Reply
+from actors.kernel import Actor, Address
 from actors.messages import (
     Abandoned,
-    Admit,
     Admitted,
     DescribeJobs,
     DescribeModels,
@@ -26,7 +26,6 @@ from actors.messages import (
     JobEnded,
     LedgerMessage,
     Opened,
-    OpenHold,
     PeersChanged,
     RegistryMessage,
     SchedulerMessage,
@@ -40,9 +39,8 @@ from actors.messages import (
 from actors.runner import Runner
 from opengateway.errors import AllBusy, DeadlinePassed, EngineUnavailable, OpenGatewayError, RequestError
 from opengateway.identity import short
-from opengateway.routing.hold import hold_for
 from opengateway.routing.market import Choice, Market
-from opengateway.routing.views import FREE, Price, WorkerView
+from opengateway.routing.views import FREE, WorkerView
 from opengateway.units import NodeId
 
 TICK = 0.25
@@ -132,11 +130,7 @@ class Scheduler(Actor[SchedulerMessage]):
             self._place(job)
             return
         if not self._contributes:
-            hint = "ask another node"
-            self._refuse(
-                job,
-                EngineUnavailable("this node does not serve others (contribute.when is never)", hint=hint),
-            )
+            self._refuse(job, EngineUnavailable("this node does not serve others", hint="ask another node"))
             return
         now = time.monotonic()
         choice = self._market.choose(job.request.model, "local", now=now, tried=frozenset(), here=True)
@@ -150,8 +144,7 @@ class Scheduler(Actor[SchedulerMessage]):
         if price == FREE and not job.opening:
             self._place(job)
             return
-        ask = Admit(job.opening, job.origin, price.prompt, price.completion)
-        self._ledger.ask(ask).then(lambda reply: self.address.tell(_admitted(job, reply)))
+        holds.admit(self._ledger, self.address, job, price)
 
     def _admitted(self, job: Job, rid: bytes, error: OpenGatewayError | None) -> None:
         if error is not None:
@@ -173,8 +166,7 @@ class Scheduler(Actor[SchedulerMessage]):
         if isinstance(choice, AllBusy):
             self._queue(job, choice)
         elif isinstance(choice, OpenGatewayError):
-            settling = now - self._born < SETTLING and not here and job.why is None
-            if settling:
+            if now - self._born < SETTLING and not here and job.why is None:
                 self._wait(job)
             else:
                 self._refuse(job, job.why or choice)
@@ -196,7 +188,7 @@ class Scheduler(Actor[SchedulerMessage]):
         self._market.took(choice.place)
         if isinstance(choice.place, str):
             runner = self._runners.get(choice.place)
-            if runner is None:  # it has just died; its WorkerChanged is on the way
+            if runner is None:  # its WorkerChanged is on the way
                 gone = EngineUnavailable("the engine has just ended", retry_after=1.0)
                 self._ended(JobEnded(job, choice.place, None, gone))
             else:
@@ -207,20 +199,7 @@ class Scheduler(Actor[SchedulerMessage]):
         if price == FREE:
             self._opened(Opened(job, peer, price, rid, b""))
             return
-        hold = hold_for(job.request.kind, job.request.body, choice.model.context)
-        ask = OpenHold(
-            peer,
-            rid,
-            choice.model.name[:64],
-            hold.prompt_tokens,
-            hold.completion_tokens,
-            price.prompt,
-            price.completion,
-        )
-        held = hold.prompt_tokens * price.prompt + hold.completion_tokens * price.completion
-        self._ledger.ask(ask).then(
-            lambda reply: self.address.tell(_opened(job, peer, price, rid, held, reply))
-        )
+        holds.hold(self._ledger, self.address, job, peer, choice.model, rid=rid)
 
     def _wait(self, job: Job) -> None:
         if len(self._waiting) >= QUEUE_LIMIT:
@@ -315,32 +294,6 @@ class Scheduler(Actor[SchedulerMessage]):
         return sum(1 for job in self._waiting if job.origin is not None)
 
     def _describe(self) -> dict[str, Any]:
-        return {
-            "running": len(self._running),
-            "queued": len(self._waiting),
-            "done": self._done,
-            "failed": self._failed,
-            "slots": self._market.slots(),
-            "busy": self._market.busy(),
-        }
-
-
-def _admitted(job: Job, reply: Reply[bytes]) -> Admitted:
-    answer = _answer(reply)
-    return Admitted(job, b"", answer) if isinstance(answer, OpenGatewayError) else Admitted(job, answer)
-
-
-def _opened(job: Job, peer: NodeId, price: Price, rid: bytes, held: int, reply: Reply[bytes]) -> Opened:  # noqa: PLR0917
-    answer = _answer(reply)
-    if isinstance(answer, OpenGatewayError):
-        return Opened(job, peer, price, rid, b"", answer)
-    return Opened(job, peer, price, rid, answer, held=held)
-
-
-def _answer(reply: Reply[bytes]) -> bytes | OpenGatewayError:
-    try:
-        return reply.get(timeout=0)
-    except OpenGatewayError as error:
-        return error
-    except Exception as error:  # the ledger crashed over it, is gone, or its mailbox is full
-        return RequestError(f"the ledger could not answer: {error}", retry_after=1.0)
+        counts = {"running": len(self._running), "queued": len(self._waiting)}
+        counts |= {"done": self._done, "failed": self._failed}
+        return counts | {"slots": self._market.slots(), "busy": self._market.busy()}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.io_loop import IoLoop
-from actors.kernel import Actor, Address, Adopt
+from actors.kernel import Actor, Address, Adopt, Release
 from actors.messages import Tick, WorkerMessage
 from opengateway.engines.protocol import Engine
 from opengateway.errors import EngineUnavailable
@@ -25,7 +25,14 @@ class Found:
     engines: tuple[Engine, ...]
 
 
-class Scout(Actor[Tick | Found]):
+@dataclass(frozen=True, slots=True)
+class Dismiss:
+    """This engine's model is being removed: end it."""
+
+    worker: Address[WorkerMessage]
+
+
+class Scout(Actor[Tick | Found | Dismiss]):
     def __init__(
         self,
         io: IoLoop,
@@ -43,17 +50,19 @@ class Scout(Actor[Tick | Found]):
     def on_start(self) -> None:
         self.address.tell_later(LOOK_EVERY, Tick(), replace=True)
 
-    def on_receive(self, message: Tick | Found) -> Any:
+    def on_receive(self, message: Tick | Found | Dismiss) -> Any:
         match message:
+            case Dismiss(worker):
+                self._inference.tell(Release(worker))
             case Tick():
                 self._io.spawn(self._look())
             case Found(engines):
                 self.address.tell_later(LOOK_EVERY, Tick(), replace=True)
                 for engine in engines:
-                    worker = self._add(engine)
-                    if worker is not None:
-                        logger.info("found %s", worker.name)
-                        self._inference.tell(Adopt(worker))
+                    added = self._add(engine)
+                    if added is not None:
+                        logger.info("found %s", added.name)
+                        self._inference.tell(Adopt(added))
 
     async def _look(self) -> None:
         try:

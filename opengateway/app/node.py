@@ -19,13 +19,9 @@ All sockets live on one I/O thread (actors/io_loop.py), which starts before the 
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import signal
-import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from actors.gateway import Gateway
@@ -42,40 +38,36 @@ from actors.messages import (
     RegistryMessage,
     SchedulerMessage,
     SwarmPeerMessage,
+    Tick,
     WorkerChanged,
-    WorkerMessage,
 )
 from actors.own_record import OwnRecord
 from actors.registry import Registry
-from actors.runner import Runner
 from actors.scheduler import Scheduler
-from actors.scout import Scout
+from actors.scout import Dismiss, Scout
 from actors.swarm_peer import Port, SwarmPeer
 from actors.switchboard import Switchboard
 from opengateway import __version__
+from opengateway.app.engines import Engines
 from opengateway.app.gateway.control import Control, Parts
 from opengateway.app.gateway.meter import Meter
+from opengateway.app.gateway.model_routes import ModelRoutes
 from opengateway.app.gateway.openai_api import OpenAiApi
 from opengateway.app.gateway.server import HttpServer
-from opengateway.app.gateway.status import Facts
-from opengateway.app.logs import configure_logs
+from opengateway.app.gateway.status import facts_of
 from opengateway.app.prices import price_of
 from opengateway.app.scrape import Scrape
 from opengateway.config import Config
 from opengateway.discovery.lan import Lan
 from opengateway.discovery.peer_cache import PeerCache
-from opengateway.engines.choose import EngineSetting, choose
 from opengateway.engines.protocol import Engine
-from opengateway.errors import EngineUnavailable, SetupError
-from opengateway.home import Home, write_atomically
-from opengateway.identity import Identity, base32, network_id, short
+from opengateway.errors import SetupError
+from opengateway.home import Home
+from opengateway.identity import Identity, network_id
 from opengateway.models.clusters import fetch
 from opengateway.models.machine import Machine
 from opengateway.routing.views import WorkerView
 from opengateway.transport.zmq_wire import zmq_wire
-from opengateway.units import Seconds
-
-logger = logging.getLogger(__name__)
 
 WORLD = Backoff(first=0.2, limit=15.0, tries=None, settled=30.0)
 """For what breaks because the world does: engines, ports, disks. Tried for ever."""
@@ -83,7 +75,6 @@ OURS = Backoff(first=0.1, limit=2.0, tries=5, settled=30.0)
 """For what breaks because we made a mistake: five times in a row, and the failure goes up."""
 MAILBOX = 8192
 """Messages that may wait for a busy actor: 8 s of the highest request rate measured."""
-CHOOSE_LIMIT = Seconds(10.0)
 
 
 class Node:
@@ -97,27 +88,8 @@ class Node:
         self.token = home.new_control_token()
         self.region = config.place
         self.io = IoLoop()
-        self.worker_of: dict[str, Address[WorkerMessage]] = {}
-        self.runners: dict[str, Runner] = {}
-        self.views: dict[str, WorkerView] = {}
-        self.facts = Facts(
-            node_id=base32(self.identity.node_id),
-            short=short(self.identity.node_id),
-            name=config.name,
-            version=__version__,
-            home=str(home.path),
-            region=self.region.code,
-            country=self.region.country,
-            network={
-                "name": config.network.name,
-                "private": bool(config.network.secret),
-                "id": self.net.hex(),
-            },
-            born=time.monotonic(),
-            http_url=lambda: self.http.url,
-            engine_kind=config.engine.kind,
-            lan=config.lan.enabled,
-        )
+        self.engines = Engines(home, config.engine, WORLD, self._worker)
+        self.facts = facts_of(home, config, self.identity, self.net, http_url=lambda: self.http.url)
         self._assemble()
 
     # -- the picture of the system ---------------------------------------------------------------
@@ -152,7 +124,7 @@ class Node:
             self.gateway,
             patience=60.0,
         )
-        self._port = Port(self.config.wire.host, self.config.wire.port)
+        self.port = Port(self.config.wire.host, self.config.wire.port)
         self.own = OwnRecord(
             self.identity,
             self.net,
@@ -187,7 +159,7 @@ class Node:
         net, identity = self.net, self.identity
         return SwarmPeer(
             self.io,
-            self._port,
+            self.port,
             make_switchboard=lambda: Switchboard(
                 self.io,
                 identity,
@@ -213,21 +185,19 @@ class Node:
     def _scout(self) -> Scout:
         return Scout(
             self.io,
-            choose=lambda: choose(
-                self._engine_setting(), models_dir=self.home.models, log_dir=self.home.logs
-            ),
-            add=self._add_worker,
+            choose=self.engines.look,
+            add=self.engines.add,
             inference=self.inference,
         )
 
     def _scheduler(self) -> Scheduler:
         return Scheduler(
             self.io,
-            runners=self.runners,
+            runners=self.engines.runners,
             swarm_peer=self.swarm_peer,
             registry=self.registry,
             ledger=self.ledger,
-            views=self.views,
+            views=self.engines.views,
             default_model=self.config.default_model,
             contributes=self.own.contributes,
         )
@@ -244,7 +214,7 @@ class Node:
             node_name=self.facts.name,
             price_of=lambda info: price_of(info, percent),
             scheduler=self.scheduler,
-            runners=self.runners,
+            runners=self.engines.runners,
             changed=self._worker_changed,
         )
 
@@ -256,12 +226,18 @@ class Node:
             swarm_peer=self.swarm_peer,
             gauge=self.gauge,
             scheduler=self.scheduler,
-            workers=self.views,
+            workers=self.engines.views,
             facts=self.facts,
             stop=self.stopped.set,
         )
-        api = OpenAiApi(self.scheduler, self.meter)
-        return [*api.routes(), *Control(parts).routes(), *Scrape(parts, self.meter).routes()]
+        look = lambda: self.scout.tell(Tick())  # noqa: E731
+        groups = (
+            OpenAiApi(self.scheduler, self.meter),
+            Control(parts),
+            ModelRoutes(self.home.models, self.engines.running, look=look, release=self._release),
+            Scrape(parts, self.meter),
+        )
+        return [route for group in groups for route in group.routes()]
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -269,15 +245,16 @@ class Node:
         """Raises `SetupError` if the node cannot run; then nothing of it is left running."""
         self.io.start()
         try:
-            for engine in self._first_engines():
-                self.inference.children.append(self._child(engine))
+            for worker in self.engines.first(self.io):
+                worker.parent = self.inference
+                self.inference.children.append(worker)
+            self.facts.engine_hint = self.engines.hint
             self.root.start()
             for _, address in self.root.walk():
                 if isinstance(address.error, SetupError):
                     raise address.error
             if self.config.cluster_registry_url:
                 self.io.spawn(self._read_clusters())
-            self._announce()
         except BaseException:
             self.stop()
             raise
@@ -286,52 +263,23 @@ class Node:
         self.root.close()
         self.io.stop()
 
-    def _first_engines(self) -> list[Engine]:
-        """Raises `SetupError` if the configured engine cannot be used as configured. One that is only
-        not running yet is no reason not to start: the scout looks for it."""
-        work = choose(self._engine_setting(), models_dir=self.home.models, log_dir=self.home.logs)
-        try:
-            engines = self.io.run(work, CHOOSE_LIMIT)
-        except EngineUnavailable as error:
-            self.facts.engine_hint = f"{error.message} {error.hint}".strip()
-            if error.retry_after is None:
-                raise SetupError(error.message, hint=error.hint) from error
-            return []
-        if not engines and self.config.engine.kind == "auto":
-            from opengateway.engines.choose import NOTHING_FOUND
-
-            self.facts.engine_hint = NOTHING_FOUND
-        return engines
-
-    def _add_worker(self, engine: Engine) -> Address[WorkerMessage] | None:
-        """For an engine that was found later. None if it is known."""
-        return None if _label(engine) in self.worker_of else self._child(engine)
-
-    def _child(self, engine: Engine) -> Address[WorkerMessage]:
-        address: Address[WorkerMessage] = Address(
-            _label(engine), lambda: self._worker(engine), backoff=WORLD, mailbox=MAILBOX, patience=10.0
-        )
-        self.worker_of[address.name] = address
-        return address
-
-    def _engine_setting(self) -> EngineSetting:
-        engine = self.config.engine
-        return EngineSetting(
-            engine.kind,  # type: ignore[arg-type]  # the schema allows these words only
-            engine.url,
-            engine.api_key,
-            engine.model,
-            engine.slots or None,
-            engine.threads or None,
-            engine.context or None,
-        )
+    def _release(self, file: Path) -> None:
+        """The model in this file is going: its engine is ended, and nobody is sent there any more."""
+        worker = self.engines.drop(file)
+        if worker is not None:
+            self._tell_worker(WorkerView(worker.name, "llama_server", "down"))
+            self.scout.tell(Dismiss(worker))
 
     def _measured(self, machine: Machine) -> None:
         self.facts.machine = machine
         self.registry.tell(Measured(machine))
 
     def _worker_changed(self, view: WorkerView) -> None:
-        self.views[view.name] = view
+        if view.name in self.engines.workers:  # else it is the last word of one that was dismissed
+            self.engines.views[view.name] = view
+            self._tell_worker(view)
+
+    def _tell_worker(self, view: WorkerView) -> None:
         self.registry.tell(WorkerChanged(view))
         self.scheduler.tell(WorkerChanged(view))
 
@@ -340,52 +288,11 @@ class Node:
         self.registry.tell(ClustersRead(registry))
 
     def _not_ready(self) -> list[str]:
-        return [f"{view.name} is starting" for view in list(self.views.values()) if view.state == "starting"]
-
-    def _announce(self) -> None:
-        described = {
-            "pid": os.getpid(),
-            "http": self.http.url,
-            "wire_port": self._port.number,
-            "node_id": self.facts.node_id,
-            "version": __version__,
-        }
-        write_atomically(self.home.node_json, json.dumps(described).encode() + b"\n")
-
-
-SWITCH_INTERVAL = Seconds(0.0005)
-"""How long a busy thread keeps the others from running. With Python's 5 ms a request that crosses six
-actors waited 30 ms for nothing while the I/O thread was busy."""
-
-
-def run_node(home: Home, config: Config) -> int:
-    """Run until SIGTERM, SIGINT or `POST /node/stop`; 1 if the node gave up by itself.
-
-    Raises `SetupError` if it cannot start.
-    """
-    with home.hold():
-        configure_logs(config.log.level)
-        sys.setswitchinterval(float(os.environ.get("SW", SWITCH_INTERVAL)))
-        node = Node(home, config)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: node.stopped.set())
-        node.start()
-        logger.info("node %s is running at %s", node.facts.short, node.http.url)
-        while not node.stopped.wait(0.5):
-            if node.root.state in ("failed", "stopped"):
-                logger.critical("the node gives up: %s", node.root.error)
-                node.stop()
-                return 1
-        logger.info("stopping")
-        home.node_json.unlink(missing_ok=True)
-        node.stop()
-    return 0
-
-
-def _label(engine: Engine) -> str:
-    """An actor's name for an engine: llama.cpp serves one file a process, the others are one server."""
-    model = getattr(engine, "model", "") if engine.name == "llama_server" else ""
-    return f"engine-{model or engine.name}"
+        return [
+            f"{view.name} is starting"
+            for view in list(self.engines.views.values())
+            if view.state == "starting"
+        ]
 
 
 def _now_ms() -> int:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from actors.kernel import Address, describe
+from opengateway import __version__
+from opengateway.config import Config
+from opengateway.home import Home
+from opengateway.identity import Identity, base32, short
 from opengateway.models.catalog import eligible, tier_of
 from opengateway.models.machine import Machine
 from opengateway.routing.views import WorkerView
+from opengateway.units import NetworkId
 
 
 @dataclass(slots=True)
@@ -37,6 +43,25 @@ class Facts:
     def fixed(self) -> dict[str, Any]:
         names = ("node_id", "short", "name", "version", "home", "region", "country", "network")
         return {name: getattr(self, name) for name in names}
+
+
+def facts_of(
+    home: Home, config: Config, identity: Identity, net: NetworkId, *, http_url: Callable[[], str]
+) -> Facts:
+    return Facts(
+        node_id=base32(identity.node_id),
+        short=short(identity.node_id),
+        name=config.name,
+        version=__version__,
+        home=str(home.path),
+        region=config.place.code,
+        country=config.place.country,
+        network={"name": config.network.name, "private": bool(config.network.secret), "id": net.hex()},
+        born=time.monotonic(),
+        http_url=http_url,
+        engine_kind=config.engine.kind,
+        lan=config.lan.enabled,
+    )
 
 
 def reachability(me: Mapping[str, Any], facts: Facts) -> dict[str, str]:

@@ -1,0 +1,71 @@
+"""What the Scheduler asks of the Ledger, and how the answer comes back to it as a message."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from actors.kernel import Address, Reply
+from actors.messages import Admit, Admitted, Job, LedgerMessage, Opened, OpenHold, SchedulerMessage
+from opengateway.errors import OpenGatewayError, RequestError
+from opengateway.routing.hold import hold_for
+from opengateway.routing.views import Price, ServedModel
+from opengateway.units import NodeId
+
+LIMITS = {"max_tokens", "max_completion_tokens"}
+
+
+def admit(
+    ledger: Address[LedgerMessage], scheduler: Address[SchedulerMessage], job: Job, price: Price
+) -> None:
+    """May the peer whose job this is be served? Answered by `Admitted`."""
+    assert job.origin is not None
+    ask = Admit(job.opening, job.origin, price.prompt, price.completion)
+
+    def answered(reply: Reply[bytes]) -> None:
+        rid, error = _answer(reply)
+        scheduler.tell(Admitted(job, rid, error))
+
+    ledger.ask(ask).then(answered)
+
+
+def hold(
+    ledger: Address[LedgerMessage],
+    scheduler: Address[SchedulerMessage],
+    job: Job,
+    peer: NodeId,
+    model: ServedModel,
+    *,
+    rid: bytes,
+) -> None:
+    """Set aside what the job can cost at this peer. Answered by `Opened`."""
+    price = model.price
+    most = hold_for(job.request.kind, job.request.body, model.context)
+    if most.completion_tokens and not LIMITS & job.request.body.keys():
+        # The worker stops where our hold ends; what it wrote beyond that it could not be paid for.
+        body = {**job.request.body, "max_tokens": most.completion_tokens}
+        job.request = replace(job.request, body=body)
+    ask = OpenHold(
+        peer,
+        rid,
+        model.name[:64],
+        most.prompt_tokens,
+        most.completion_tokens,
+        price.prompt,
+        price.completion,
+    )
+
+    def answered(reply: Reply[bytes]) -> None:
+        entry, error = _answer(reply)
+        held = most.prompt_tokens * price.prompt + most.completion_tokens * price.completion
+        scheduler.tell(Opened(job, peer, price, rid, entry, error, held))
+
+    ledger.ask(ask).then(answered)
+
+
+def _answer(reply: Reply[bytes]) -> tuple[bytes, OpenGatewayError | None]:
+    try:
+        return reply.get(timeout=0), None
+    except OpenGatewayError as error:
+        return b"", error
+    except Exception as error:  # the ledger crashed over it, is gone, or its mailbox is full
+        return b"", RequestError(f"the ledger could not answer: {error}", retry_after=1.0)

@@ -1,0 +1,84 @@
+"""Whom the owner wants a session with: the configured entry points, and everyone he says `connect` to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.kernel import Reply
+from opengateway.errors import PeerUnreachable
+
+RETRY = (1.0, 30.0)
+"""First and longest pause in seconds between attempts at an entry point, which is tried for ever."""
+PATIENCE = 10.0
+"""Seconds that `connect` waits: two dial attempts."""
+HINT = "is the node running there, in the same network, and is its port open?"
+
+
+@dataclass(slots=True)
+class _Plan:
+    at: float = 0.0
+    pause: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    target: str
+    """As the owner wrote it."""
+    name: str
+    """The endpoint that was dialled, or the id that is expected."""
+    until: float
+    reply: Reply[Any]
+
+
+@dataclass(slots=True)
+class Wanted:
+    plans: dict[str, _Plan] = field(default_factory=dict)
+    waiting: list[_Waiting] = field(default_factory=list)
+
+    def keep(self, endpoint: str) -> None:
+        """Keep a session with whoever is there, for ever."""
+        self.plans.setdefault(endpoint, _Plan())
+
+    def forget(self, endpoint: str) -> None:
+        self.plans.pop(endpoint, None)
+
+    def due(self, reached: Collection[str | None]) -> list[str]:
+        """Endpoints to dial now; each is due again after a longer pause."""
+        now = time.monotonic()
+        found = []
+        for endpoint, plan in self.plans.items():
+            if endpoint in reached:
+                plan.pause = 0.0
+            elif now >= plan.at:
+                plan.pause = min(max(plan.pause * 2, RETRY[0]), RETRY[1])
+                plan.at = now + plan.pause
+                found.append(endpoint)
+        return found
+
+    def wait(self, target: str, name: str, reply: Reply[Any]) -> None:
+        """Answer `reply` when `name` is up, or has failed."""
+        self.waiting.append(_Waiting(target, name, time.monotonic() + PATIENCE, reply))
+
+    def came_up(self, names: Collection[str | None], answer: dict[str, Any]) -> None:
+        for waiting in self._take(w for w in self.waiting if w.name in names):
+            waiting.reply.answer(answer)
+            if "://" in waiting.name:
+                self.keep(waiting.name)
+
+    def failed(self, endpoint: str, reason: str) -> None:
+        for waiting in self._take(w for w in self.waiting if w.name == endpoint):
+            waiting.reply.refuse(PeerUnreachable(f"{endpoint}: {reason}", hint=HINT))
+
+    def expire(self) -> None:
+        now = time.monotonic()
+        for waiting in self._take(w for w in self.waiting if now > w.until):
+            message = f"{waiting.target} did not answer within {PATIENCE:.0f} s"
+            waiting.reply.refuse(PeerUnreachable(message, hint=HINT))
+
+    def _take(self, chosen: Iterable[_Waiting]) -> list[_Waiting]:
+        taken = list(chosen)
+        self.waiting = [waiting for waiting in self.waiting if waiting not in taken]
+        return taken
