@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
+from opengateway.app.cli.asking import Asking, Scope, ask, in_words
 from opengateway.app.cli.output import complain, note, say
-from opengateway.app.cli.prompt import Asking, Scope, ask, in_words
 from opengateway.app.client import NodeClient
 from opengateway.errors import NotRunning, OpenGatewayError
 from opengateway.home import Home

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from cli_lab import DONE, PATIENCE_S, Run, Script, command, opengateway, scripted_node, sse, token
 
-from opengateway.app.cli.prompt import in_words
+from opengateway.app.cli.asking import in_words
 from opengateway.home import Home
 
 STATS: dict[str, Any] = {
