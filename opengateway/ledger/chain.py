@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from opengateway.identity import Identity
@@ -85,8 +86,8 @@ class Chain:
         self.totals = totals_in(new.entry)
 
 
-def check_tail(rows: list[Row], author: NodeId, net: NetworkId) -> Entry | None:
-    """The last entry of these consecutive rows, after checking that they are a piece of our own chain.
+def checked(rows: Iterable[Row], author: NodeId, net: NetworkId) -> Iterator[Signed]:
+    """These consecutive rows, each after checking that it is a piece of our own chain.
 
     Raises `RuleBroken` or `EntryInvalid` at the first row that is not what it was when it was signed.
     """
@@ -104,4 +105,4 @@ def check_tail(rows: list[Row], author: NodeId, net: NetworkId) -> Entry | None:
             if totals_after(totals_in(last), entry) != totals_in(entry):
                 raise RuleBroken("E_TOTALS", f"the totals of entry {row.seq} do not follow")
         last, last_leaf = entry, row.leaf
-    return last
+        yield Signed(entry, row.body, row.leaf, row.signature)

@@ -6,18 +6,19 @@ read-only: signing on from an older state would be a fork, which costs the node 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from opengateway.errors import DiskFull, LedgerMismatch, LedgerReadOnly
+from opengateway.errors import DiskFull, LedgerMismatch, LedgerReadOnly, SetupError
 from opengateway.identity import Identity, short
-from opengateway.ledger.chain import Chain, check_tail
+from opengateway.ledger.chain import Chain, checked
 from opengateway.ledger.entry import ENTRY_LIMIT, EntryInvalid, Signed, read_body
 from opengateway.ledger.mark import Mark, Position
-from opengateway.ledger.rules import RuleBroken, totals_in
+from opengateway.ledger.rules import RuleBroken
 from opengateway.ledger.space import Space
 from opengateway.ledger.store import Store
 from opengateway.units import NetworkId
@@ -25,17 +26,26 @@ from opengateway.units import NetworkId
 TAIL = 1000
 """Entries checked at start, 0.1 s. Older damage is found by the audit and repaired from counterparties."""
 
+_MAKE_ROOM = "make room on the disk of the node's home folder"
+
 
 class Vault:
     """Chain, database and mark as one thing. `damage` says why it is read-only, and is empty if it is not."""
 
     def __init__(self, path: Path, identity: Identity, net: NetworkId, now_ms: Callable[[], int]) -> None:
-        """Raises `HomeBusy`, `LedgerMismatch`."""
+        """Raises `HomeBusy`, `LedgerMismatch`, `DiskFull`, `SetupError` (not writable)."""
         self.now_ms = now_ms
         self.chain = Chain(identity, net)
         self.damage = ""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._mark = Mark(path.with_name(path.name + ".mark"))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._mark = Mark(path.with_name(path.name + ".mark"))
+        except OSError as error:
+            kind = DiskFull if error.errno == errno.ENOSPC else SetupError
+            raise kind(
+                f"the ledger cannot be kept in {path.parent}: {error.strerror}",
+                hint="the node's home folder must be a folder that you may write to, with room in it",
+            ) from error
         try:
             self.space = Space(path.with_name(path.name + ".ballast"))
             self.store = self._open(path)
@@ -54,7 +64,9 @@ class Vault:
         try:
             store = Store(path)
         except sqlite3.DatabaseError as error:
-            self.damage = f"the ledger's database is damaged: {error}"
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise DiskFull("the disk is full: no ledger can be begun", hint=_MAKE_ROOM) from error
+            self.damage = f"the ledger's database cannot be opened: {error}"
             return Store(":memory:")
         try:
             self._load(store)
@@ -71,12 +83,10 @@ class Vault:
         rows = list(store.rows(max(0, count - TAIL)))
         if rows:
             self._require_ours(store)
-        last = check_tail(rows, self.chain.author, self.chain.net)
+        for entry in checked(rows, self.chain.author, self.chain.net):
+            self.chain.advance(entry)  # one by one: what is read-only shows as far as it is sound
         if len(rows) != min(count, TAIL):
             raise RuleBroken("E_SEQ", "entries are missing from the database")
-        if last is not None:
-            self.chain.entries, self.chain.leaf = count, rows[-1].leaf
-            self.chain.t_ms, self.chain.totals = last.t_ms, totals_in(last)
         mark = self._mark.position
         if mark is None:
             self.damage = "the ledger's high-water mark cannot be read, so lost entries would not be noticed"
@@ -130,6 +140,7 @@ class Vault:
         """
         if not self.store.waiting:
             return
+        self.require_writable()
         try:
             self._commit_rows()
         except sqlite3.DatabaseError as error:
@@ -138,7 +149,7 @@ class Vault:
                 self.require_writable()
             raise DiskFull(
                 "the disk is full: the ledger could not be written, and nothing was sent",
-                hint="make room on the disk of the node's home folder",
+                hint=_MAKE_ROOM,
             ) from error
         try:
             self._mark.write(Position(self.chain.entries, self.chain.leaf))
@@ -158,11 +169,12 @@ class Vault:
         """Back to the last commit."""
         self.store.drop()
         self.chain.reset()
-        if not self.damage:
-            try:
-                self._load(self.store)
-            except (LedgerReadOnly, RuleBroken, EntryInvalid) as error:
-                self.damage = f"the ledger is damaged: {error}"
+        known = self.damage
+        try:
+            self._load(self.store)
+        except (LedgerReadOnly, RuleBroken, EntryInvalid) as error:
+            self.damage = f"the ledger is damaged: {error}"
+        self.damage = known or self.damage
 
     def close(self) -> None:
         """Drops what was not committed."""

@@ -78,10 +78,12 @@ class Worker:
 
     def release(self, rid: bytes, requester: NodeId) -> None:
         opening = self._serving.get((requester, rid))
-        if opening:
+        if opening and not self._journal.vault.damage:
             self._put(opening._replace(state=RELEASED, due=0), reserved=-opening.due)
 
     def delivered(self, rid: bytes, requester: NodeId, prompt_tokens: int, completion_tokens: int) -> None:
+        if self._journal.vault.damage:
+            return
         opening = self._journal.vault.store.opening(requester, rid)
         if opening is None or opening.state == RELEASED:
             return
@@ -150,7 +152,7 @@ class Worker:
     def sweep(self) -> None:
         """Once a minute: answers that nobody settled in time count as left unpaid."""
         now = self._journal.now_ms()
-        if 0 <= now - self._swept_ms < SWEEP_EVERY_MS:
+        if 0 <= now - self._swept_ms < SWEEP_EVERY_MS or self._journal.vault.damage:
             return
         self._swept_ms = now
         late = now - self._journal.policy.settle_within_ms

@@ -163,11 +163,12 @@ class Economy(RuleBasedStateMachine):
             assert verify_pair(files[first], files[second], limits=LATER).exit <= 1
 
 
+@pytest.mark.timeout(180)
 def test_money_is_neither_made_nor_lost_whatever_happens() -> None:
     run_state_machine_as_test(
         Economy,
         settings=settings(
-            max_examples=25,
+            max_examples=15,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),

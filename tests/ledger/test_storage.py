@@ -8,12 +8,13 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from ledger_world import NET, Clock, Node, World, world
 
-from opengateway.errors import DiskFull, HomeBusy, LedgerMismatch, LedgerReadOnly
+from opengateway.errors import DiskFull, HomeBusy, LedgerMismatch, LedgerReadOnly, SetupError
 from opengateway.identity import Identity, network_id
 from opengateway.ledger.book import Book
 from opengateway.ledger.entry import leaf_of, read_body
@@ -237,6 +238,32 @@ def test_a_ballast_is_kept_and_taken_again(place: World) -> None:
     assert ballast.exists()
 
 
+def test_a_database_that_fails_in_flight_stops_the_signing_and_nothing_else(place: World) -> None:
+    ann, bob = place.node("ann"), place.node("bob")
+    ann.ask(bob)
+    rid, opening = bob.open(ann)
+    ann.admit(opening, bob)
+    with sqlite3.connect(ann.path) as base:  # the place of this node's next entry is taken
+        columns = "seq + 1, leaf, 9, peer, rid, body, sig, pbody, psig, 0"
+        base.execute(f"INSERT INTO entries SELECT {columns} FROM entries ORDER BY seq DESC LIMIT 1")
+    base.close()
+    with pytest.raises(LedgerReadOnly):
+        ann.open(bob)
+    assert refuses_to_sign(ann.book, bob)
+    ann.book.delivered(rid, bob.id, 1, 1)
+    ann.book.release(rid, bob.id)
+    ann.book.commit()
+    assert ann.book.balance().spent == 5100
+    assert ann.book.export(BytesIO()) > 0
+
+
+def test_a_home_that_cannot_be_written_is_one_clear_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SetupError) as refused:
+        Book(tmp_path / "file" / "ledger.db", Identity.generate(), NET, now_ms=Clock())
+    assert refused.value.hint
+
+
 def test_time_never_goes_back_on_a_chain(place: World) -> None:
     ann, bob = place.node("ann"), place.node("bob")
     ann.ask(bob)
@@ -269,12 +296,13 @@ def test_a_killed_node_has_everything_that_it_acknowledged(tmp_path: Path) -> No
         )
         assert child.stdout is not None
         with child, child.stdout:
-            for _ in range(30):
-                line = child.stdout.readline()
-            child.kill()
-            line = (child.stdout.read().splitlines(keepends=True) or [line])[-1] or line
-        if not line.endswith("\n"):
-            continue
+            try:
+                for _ in range(30):
+                    line = child.stdout.readline()
+            finally:
+                child.kill()
+            line = (child.stdout.read().splitlines(keepends=True) or [line])[-1]
+        assert line.endswith("\n"), "a line of 70 bytes is written at once"
         entries, leaf = line.split()
         node = Node(tmp_path, "ann", Clock())
         rows = list(node.book._journal.vault.store.rows())

@@ -392,6 +392,7 @@ def small(tmp_path: Path) -> Forge:
         return Forge(ann, tmp_path)
 
 
+@pytest.mark.timeout(180)
 def test_any_flipped_byte_is_noticed(tmp_path: Path) -> None:
     _flips(small(tmp_path), 2000, seed=1)
 
