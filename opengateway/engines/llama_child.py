@@ -1,14 +1,14 @@
-"""The process that runs llama.cpp: `python -m opengateway.engines.llama_child`, started by `LlamaServer`.
+"""The process that runs llama.cpp, started by `LlamaServer`; imports nothing of ours.
 
-A C++ abort ends the whole process, and loading a model holds the GIL, so llama.cpp never runs inside
-the node. The conversation with the parent:
+A C++ abort ends the whole process, and loading a model may hold the GIL for minutes, so llama.cpp never
+runs inside the node. The conversation with the parent:
 
     stdin    one JSON line: model, alias, slots, threads, context, embedding, key. Then silence, until
              the pipe closes: that is the parent's end, however it came about, and so it is ours.
     stdout   one JSON line: {"port": n, "digest": sha256} once the model is loaded, or {"error": text}.
     stderr   llama.cpp's log, a file that the parent opened for appending.
 
-The API key comes through stdin because arguments and the environment can be read by other users.
+The API key comes through stdin because every user of the machine can read a process's arguments.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ PROMPT_CACHE_MIB: Final = 256
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the parent decides
     _die_with_parent()
+    # Whatever a library prints goes to the log: the pipe to the parent carries our one line only, and
+    # nobody reads it afterwards.
+    answer = os.dup(1)
+    os.dup2(2, 1)
     order = json.loads(sys.stdin.buffer.readline() or b"null")
     if order is None:
         return
@@ -44,9 +48,10 @@ def main() -> None:
         port = urlsplit(server.listening_address).port
         digest = file_digest(Path(order["model"]))
     except Exception as error:
-        _say({"error": str(error) or type(error).__name__})
+        _say(answer, {"error": str(error) or type(error).__name__})
         _leave(1)
-    _say({"port": port, "digest": digest})
+    _say(answer, {"port": port, "digest": digest})
+    os.close(answer)
     while True:
         time.sleep(LOG_CHECK_S)
         if os.fstat(2).st_size > LOG_LIMIT:
@@ -80,8 +85,8 @@ def _serve(order: dict[str, Any]) -> Any:
 
 
 def _die_with_parent() -> None:
-    """Linux: SIGKILL when the thread that started us ends. It covers the seconds of loading, in which
-    the GIL is held and the watch on stdin cannot run; elsewhere stdin alone does it, a little later."""
+    """Linux: SIGKILL when the thread that started us ends. It covers the time of loading, in which
+    the watch on stdin may not get the GIL; elsewhere stdin alone does it, a little later."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
@@ -93,9 +98,8 @@ def _exit_at_end_of_stdin() -> None:
     _leave(0)
 
 
-def _say(words: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(words) + "\n")
-    sys.stdout.flush()
+def _say(answer: int, words: dict[str, Any]) -> None:
+    os.write(answer, json.dumps(words).encode() + b"\n")
 
 
 def _leave(code: int) -> None:

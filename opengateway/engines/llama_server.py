@@ -20,12 +20,16 @@ from typing import Any, Final
 import orjson
 import psutil
 
+from opengateway.engines import llama_child
 from opengateway.engines.gguf import GgufHeader, read_header
 from opengateway.engines.openai_client import OpenAIClient
 from opengateway.engines.protocol import GenerateRequest, ModelInfo
 from opengateway.engines.stream import Stream
 from opengateway.errors import EngineFailed, EngineUnavailable, UnknownModel
 
+CHILD: Final = Path(llama_child.__file__)
+"""Run by its path with -P, so that neither the folder that the user is in nor this one (which has an
+`http.py`) is searched for modules."""
 SLOTS: Final = 4
 """Requests batched at once; on a CPU more slots add memory and little throughput."""
 CONTEXT: Final = 8192
@@ -34,6 +38,8 @@ LOAD_S: Final = 900.0
 """Seconds to load and hash the model: 40 GB from a disk that gives 100 MB/s, twice."""
 LEAVE_S: Final = 2.0
 """Seconds for the child to leave when its stdin closes, and again after SIGTERM; measured 5 ms."""
+DYING_S: Final = 1.0
+"""Seconds between a connection's end and its process's at most; a large core is being freed meanwhile."""
 LAST_WORDS: Final = 5
 """Lines of the log that an error quotes."""
 
@@ -143,6 +149,7 @@ class LlamaServer:
         await self._client.get_json("/health")
 
     async def ended(self) -> str:
+        """See `Engine.ended`. `close` cancels whoever waits here."""
         if self._watch is None:
             raise self._down()
         return await asyncio.shield(self._watch)
@@ -152,7 +159,7 @@ class LlamaServer:
     async def _launch(self, order: dict[str, Any]) -> dict[str, Any]:
         with self._log.open("ab") as log:
             self._process = process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "opengateway.engines.llama_child",
+                sys.executable, "-P", str(CHILD),
                 stdin=PIPE, stdout=PIPE, stderr=log,
             )  # fmt: skip
         assert process.stdin is not None
@@ -209,12 +216,13 @@ class LlamaServer:
 
     async def _explained(self, error: EngineFailed | EngineUnavailable) -> EngineFailed | EngineUnavailable:
         """A broken connection usually means that the child is dying; give it a moment to be dead."""
-        if self._watch is None:
+        watch = self._watch
+        if watch is None:
             return error
-        done, _ = await asyncio.wait({self._watch}, timeout=1.0)
-        if not done:
+        done, _ = await asyncio.wait({watch}, timeout=DYING_S)
+        if not done or watch.cancelled():
             return error
-        return EngineFailed(f"{self._watch.result()} while it was answering.{self._last_words()}",
+        return EngineFailed(f"{watch.result()} while it was answering.{self._last_words()}",
                             hint="The node starts it again; repeat the request.")  # fmt: skip
 
     def _down(self, how: str = "is not running") -> EngineUnavailable:
