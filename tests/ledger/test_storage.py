@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from ledger_world import NET, Clock, Node, World, world
+from ledger_world import NET, START_MS, Clock, Node, World, world
 
 from opengateway.errors import DiskFull, HomeBusy, LedgerMismatch, LedgerReadOnly, SetupError
 from opengateway.identity import Identity, network_id
@@ -277,8 +277,11 @@ WRITER = """
 import sys
 from pathlib import Path
 from ledger_world import Clock, Node
-clock = Clock()
+clock = Clock(int(sys.argv[2]))
 ann, bob = (Node(Path(sys.argv[1]), name, clock) for name in ("ann", "bob"))
+ann._random.seed(sys.argv[2])
+for peer, rid, settle in ann.book.unanswered():
+    ann.pay(bob, settle)
 while True:
     ann.ask(bob)
     print(ann.book.balance().entries, ann.book._journal.vault.chain.leaf.hex(), flush=True)
@@ -287,9 +290,9 @@ while True:
 
 def test_a_killed_node_has_everything_that_it_acknowledged(tmp_path: Path) -> None:
     """The slow suite of the node kills a whole one 200 times; here the ledger alone, in its own process."""
-    for _ in range(4):
+    for life in range(4):
         child = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(tmp_path)],
+            [sys.executable, "-c", WRITER, str(tmp_path), str(START_MS + life * 1_000_000)],
             stdout=subprocess.PIPE,
             env={"PYTHONPATH": f"{Path(__file__).parents[1]}:{Path(__file__).parents[2]}"},
             text=True,
@@ -304,6 +307,7 @@ def test_a_killed_node_has_everything_that_it_acknowledged(tmp_path: Path) -> No
             line = (child.stdout.read().splitlines(keepends=True) or [line])[-1]
         assert line.endswith("\n"), "a line of 70 bytes is written at once"
         entries, leaf = line.split()
+        assert int(entries) > 60 * (life + 1), "every life added its thirty requests"
         node = Node(tmp_path, "ann", Clock())
         rows = list(node.book._journal.vault.store.rows())
         assert not node.book.damage
