@@ -18,6 +18,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -99,8 +100,12 @@ def start(home: Home, changes: dict[str, Value], *, tell: Callable[[str], None])
         raise _busy(home, pid)
     home.start_error.unlink(missing_ok=True)
     child = _spawn(home, changes)
-    client = _wait_until_announced(home, child)
-    _wait_until_ready(client, child, tell)
+    try:
+        client = _wait_until_announced(home, child)
+        _wait_until_ready(client, child, tell)
+    except KeyboardInterrupt:  # who takes the start back wants no node
+        child.terminate()
+        raise
     return client
 
 
@@ -117,23 +122,26 @@ def _spawn(home: Home, changes: dict[str, Value]) -> subprocess.Popen[bytes]:
                 stderr=out,
                 start_new_session=True,  # it outlives the terminal and hears no Ctrl-C typed there
                 cwd="/",  # or it would keep the folder's disk from being unmounted
-                env={
-                    **os.environ,
-                    "OPENGATEWAY_HOME": str(home.path),  # `ps e` tells whose an engine is
-                    "PYTHONPATH": _python_path(),
-                    "PYTHONUNBUFFERED": "1",
-                },
+                env=_environment(home),
             )
     except OSError as error:
         raise _named(error, home) from error
 
 
-def _python_path() -> str:
-    """PYTHONPATH with absolute entries: the child runs in another folder."""
-    given = os.environ.get("PYTHONPATH", "")
+def _environment(home: Home) -> dict[str, str]:
+    """Ours, for a child in another folder: PYTHONPATH absolute, and the checkout in it if we run from one.
+
+    Never site-packages: on PYTHONPATH they would come before the standard library.
+    """
+    paths = [
+        str(Path(path).absolute()) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path
+    ]
     here = Path(__file__).resolve().parents[2]
-    paths = [str(Path(path).absolute()) for path in given.split(os.pathsep) if path]
-    return os.pathsep.join([*paths, str(here)])
+    if here not in {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}:
+        paths.append(str(here))
+    # The home, too: `ps e` then tells whose an engine is.
+    found = {**os.environ, "OPENGATEWAY_HOME": str(home.path), "PYTHONUNBUFFERED": "1"}
+    return found | ({"PYTHONPATH": os.pathsep.join(paths)} if paths else {})
 
 
 def _wait_until_announced(home: Home, child: subprocess.Popen[bytes]) -> NodeClient:
