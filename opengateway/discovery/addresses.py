@@ -118,6 +118,25 @@ def multicast_interfaces() -> dict[str, tuple[Address, ...]]:
     return outside or {name: a for name, a in found.items() if any(address.is_loopback for address in a)}
 
 
+def bindable(found: dict[str, tuple[Address, ...]]) -> dict[str, tuple[Address, ...]]:
+    """Without the IPv6 addresses that the kernel still checks for duplicates (a second or two after
+    an interface comes up): zeroconf would skip the interface, and nothing would tell it to try again."""
+    kept = {name: tuple(filter(_can_bind, addresses)) for name, addresses in found.items()}
+    return {name: addresses for name, addresses in kept.items() if addresses}
+
+
+def _can_bind(address: Address) -> bool:
+    if address.version == 4:
+        return True
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            scope = socket.if_nametoindex(address.scope_id) if address.scope_id else 0
+            probe.bind((str(address).partition("%")[0], 0, 0, scope))
+    except OSError:
+        return False
+    return True
+
+
 def local_endpoints(port: int) -> tuple[str, ...]:
     """Where this machine can be dialled, best first; loopback only if there is nothing else.
     Link-local IPv6 is left out: to use it, the other side would have to name its own interface."""

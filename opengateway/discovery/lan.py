@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING
 
-from opengateway.discovery.addresses import Address, multicast_interfaces, near_networks
+from opengateway.discovery.addresses import Address, bindable, multicast_interfaces, near_networks
 from opengateway.discovery.sightings import SERVICE, VERSION, Sighting, Sightings, plain
 from opengateway.identity import base32
 from opengateway.units import NetworkId, NodeId, Seconds
@@ -111,12 +111,6 @@ class Lan:
         """What was heard and not believed, by reason."""
         return self._sightings.ignored
 
-    async def look_again(self) -> None:
-        """Asks the link once more, for instance when the last peer was lost. Names that are still
-        there cost one packet; at most once every few seconds makes sense."""
-        if self._zeroconf:
-            await self._browse(self._zeroconf)
-
     async def _watch_interfaces(self) -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY)
@@ -124,7 +118,7 @@ class Lan:
                 await self._look()
 
     async def _look(self) -> None:
-        now = _bindable(multicast_interfaces())
+        now = bindable(multicast_interfaces())
         works = self._zeroconf is not None and self.problem != NOT_HEARD
         if now == self._interfaces and (works or not now or time.monotonic() < self._retry_at):
             return
@@ -174,7 +168,7 @@ class Lan:
         )
         announced = await self._zeroconf.async_register_service(info, cooperating_responders=True)
         self._start_task(self._announce_again(self._zeroconf, info, announced))
-        await self._browse(self._zeroconf)
+        self._browse(self._zeroconf)
         self._later(RECONFIRM, self._listen_for_self)
 
     async def _announce_again(
@@ -185,12 +179,10 @@ class Lan:
             await asyncio.sleep(ANNOUNCE_AGAIN)
             await (await zeroconf.async_update_service(info))
 
-    async def _browse(self, zeroconf: AsyncZeroconf) -> None:
+    def _browse(self, zeroconf: AsyncZeroconf) -> None:
         from zeroconf import DNSQuestionType
         from zeroconf.asyncio import AsyncServiceBrowser
 
-        if self._browser:
-            await self._browser.async_cancel()
         self._browser = AsyncServiceBrowser(
             zeroconf.zeroconf, SERVICE, handlers=[self._heard], question_type=DNSQuestionType.QM
         )
@@ -288,22 +280,3 @@ class Lan:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _bindable(found: dict[str, tuple[Address, ...]]) -> dict[str, tuple[Address, ...]]:
-    """Without the IPv6 addresses that the kernel still checks for duplicates (a second or two after
-    an interface comes up): zeroconf would skip the interface, and nothing would tell it to try again."""
-    kept = {name: tuple(filter(_can_bind, addresses)) for name, addresses in found.items()}
-    return {name: addresses for name, addresses in kept.items() if addresses}
-
-
-def _can_bind(address: Address) -> bool:
-    if address.version == 4:
-        return True
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            scope = socket.if_nametoindex(address.scope_id) if address.scope_id else 0
-            probe.bind((str(address).partition("%")[0], 0, 0, scope))
-    except OSError:
-        return False
-    return True

@@ -76,13 +76,15 @@ def network(lab: Lab, tmp_path: Path) -> Iterator[tuple[Node, Node, Link]]:
         Node(hosts[0], tmp_path / "asking", "none"),
         Node(hosts[1], tmp_path / "serving", "pocket"),
     )
-    for starting in [asking.start(), serving.start()]:
-        assert starting.wait(COMMAND_LIMIT_S) == 0
-    yield asking, serving, link
-    for node in (asking, serving):  # shown where the test failed
-        print(f"\n{node.host.name}: {node.type_anyway('peers', '--json')}")
-        for log in sorted((node.home / "logs").glob("*")):
-            print(log.read_text()[-8000:])
+    try:
+        for starting in [asking.start(), serving.start()]:
+            assert starting.wait(COMMAND_LIMIT_S) == 0
+        yield asking, serving, link
+    finally:
+        for node in (asking, serving):  # shown where the test failed
+            print(f"\n{node.host.name}: {node.type_anyway('peers', '--json')}")
+            for log in sorted((node.home / "logs").glob("*")):
+                print(log.read_text()[-8000:])
 
 
 def test_two_started_nodes_see_each_other_and_one_answers_for_the_other(
