@@ -39,6 +39,8 @@ class OwnRecord:
     host: str = "*"
     port: int = 0
     contributes: bool = True
+    private: bool = False
+    """The network has a secret."""
     registry: ClusterRegistry = DERIVED
     workers: dict[str, WorkerView] = field(default_factory=dict)
     problem: str = ""

@@ -81,7 +81,7 @@ class Registry(Actor[RegistryMessage]):
         self._scheduler = scheduler
         self._now_ms = now_ms
         self._book = PeerBook(own.identity.node_id)
-        self._roster = Roster(own.region.code)
+        self._roster = Roster(own.region.code, own.private)
         self._wanted = Wanted()
         for where in bootstrap:
             self._wanted.keep(f"tcp://{where}")

@@ -13,6 +13,7 @@ from opengateway.discovery.peers import PeerBook
 from opengateway.discovery.record import NodeRecord
 from opengateway.identity import base32, short
 from opengateway.models.machine import Machine
+from opengateway.routing.placement import offered
 from opengateway.routing.rings import private, ring_of
 from opengateway.routing.views import PeerView, Price, ServedModel
 from opengateway.units import NodeId
@@ -58,6 +59,8 @@ class _Bounded(dict[str, str]):
 @dataclass(slots=True)
 class Roster:
     own_region: str
+    private: bool
+    """Our network has a secret."""
     sessions: dict[NodeId, Session] = field(default_factory=dict)
     on_link: set[NodeId] = field(default_factory=set)
     """Seen by multicast on a link of ours."""
@@ -118,12 +121,17 @@ class Roster:
                 self.ring(session),
                 session.rtt_ms,
                 session.record.slots,
-                tuple(_served(offer) for offer in session.record.models)
-                if session.record.state == "ready"
-                else (),
+                self._usable(session),
             )
             for session in self.sessions.values()
         )
+
+    def _usable(self, session: Session) -> tuple[ServedModel, ...]:
+        if session.record.state != "ready":
+            return ()
+        ring = self.ring(session)
+        offers = [o for o in session.record.models if offered(ring, demo=o.demo, private=self.private)]
+        return tuple(_served(offer) for offer in offers)
 
     # -- for people ------------------------------------------------------------------------------
 

@@ -64,7 +64,8 @@ class Scheduler(Actor[SchedulerMessage]):
         ledger: Address[LedgerMessage],
         views: Mapping[str, WorkerView],
         default_model: str = "",
-        contributes: bool = True,
+        contributes: bool,
+        private: bool,
     ) -> None:
         super().__init__()
         self._io = io
@@ -74,6 +75,7 @@ class Scheduler(Actor[SchedulerMessage]):
         self._ledger = ledger
         self._views = views
         self._contributes = contributes
+        self._private = private
         self._market = Market(default_model)
         self._waiting: list[Job] = []
         self._running: dict[Job, str | NodeId] = {}
@@ -132,8 +134,7 @@ class Scheduler(Actor[SchedulerMessage]):
         if not self._contributes:
             self._refuse(job, EngineUnavailable("this node does not serve others", hint="ask another node"))
             return
-        now = time.monotonic()
-        choice = self._market.choose(job.request.model, "local", now=now, tried=frozenset(), here=True)
+        choice = self._market.choose_here(job.request.model, job.origin, private=self._private)
         if isinstance(choice, AllBusy) and self._peers_waiting() < PEER_QUEUE * max(1, self._market.slots()):
             price = self._market.local_price(job.request.model)
         elif isinstance(choice, OpenGatewayError):

@@ -104,7 +104,9 @@ class Node:
         self.swarm_peer: Address[SwarmPeerMessage] = Address(
             "swarm_peer", self._swarm_peer, backoff=WORLD, mailbox=MAILBOX, patience=20.0
         )
-        self.gauge: Address[GaugeMessage] = Address("gauge", self._gauge, backoff=WORLD)
+        self.gauge: Address[GaugeMessage] = Address(
+            "gauge", lambda: Gauge(self.home.path, measured=self._measured), backoff=WORLD
+        )
         self.scout: Address[Any] = Address("scout", self._scout, backoff=WORLD)
         self.inference: Address[Any] = Address(
             "inference", Supervisor, self.scout, backoff=OURS, patience=20.0
@@ -112,7 +114,9 @@ class Node:
         self.scheduler: Address[SchedulerMessage] = Address(
             "scheduler", self._scheduler, backoff=OURS, mailbox=MAILBOX
         )
-        self.gateway: Address[Any] = Address("gateway", self._gateway, backoff=WORLD, patience=15.0)
+        self.gateway: Address[Any] = Address(
+            "gateway", lambda: Gateway(self.io, self.http), backoff=WORLD, patience=15.0
+        )
         self.root: Address[Any] = Address(
             "node",
             Supervisor,
@@ -134,6 +138,7 @@ class Node:
             _now_ms,
             host=self.config.wire.host,
             contributes=self.config.contribute.when != "never",
+            private=bool(self.config.network.secret),
         )
         self.meter = Meter()
         http = self.config.http
@@ -179,9 +184,6 @@ class Node:
             registry=self.registry,
         )
 
-    def _gauge(self) -> Gauge:
-        return Gauge(self.home.path, measured=self._measured)
-
     def _scout(self) -> Scout:
         return Scout(
             self.io,
@@ -200,10 +202,8 @@ class Node:
             views=self.engines.views,
             default_model=self.config.default_model,
             contributes=self.own.contributes,
+            private=self.own.private,
         )
-
-    def _gateway(self) -> Gateway:
-        return Gateway(self.io, self.http)
 
     def _worker(self, engine: Engine) -> InferenceWorker:
         percent = self.config.price.multiplier_percent
@@ -230,11 +230,15 @@ class Node:
             facts=self.facts,
             stop=self.stopped.set,
         )
-        look = lambda: self.scout.tell(Tick())  # noqa: E731
         groups = (
             OpenAiApi(self.scheduler, self.meter),
             Control(parts),
-            ModelRoutes(self.home.models, self.engines.running, look=look, release=self._release),
+            ModelRoutes(
+                self.home.models,
+                self.engines.running,
+                look=lambda: self.scout.tell(Tick()),
+                release=self._release,
+            ),
             Scrape(parts, self.meter),
         )
         return [route for group in groups for route in group.routes()]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from opengateway.errors import AllBusy, OpenGatewayError, UnknownModel
-from opengateway.routing.placement import Offer, in_scope, nearest_names, order, same_model
+from opengateway.routing.placement import Offer, in_scope, nearest_names, offered, order, same_model
 from opengateway.routing.views import FREE, PeerView, Price, ServedModel, WorkerView
 from opengateway.units import NodeId
 
@@ -69,11 +69,12 @@ class Market:
 
     def local_price(self, model: str) -> Price:
         """What this node asks for a model that it serves."""
-        for view in self._workers.values():
-            for served in view.models:
-                if same_model(model, served.name):
-                    return served.price
-        return FREE
+        served = self._served_here(model)
+        return served.price if served is not None else FREE
+
+    def _served_here(self, model: str) -> ServedModel | None:
+        models = (served for view in self._workers.values() for served in view.models)
+        return next((served for served in models if same_model(model, served.name)), None)
 
     def slots(self) -> int:
         return sum(view.slots for view in self._workers.values() if view.state == "running")
@@ -105,6 +106,15 @@ class Market:
             return Choice(best.place, models[best.place], best.ring)
         eta = min((offer.penalty_s for offer, _ in found if offer.penalty_s > 0), default=1.0)
         return AllBusy(f"everyone who serves {wanted} is busy", retry_after=max(1.0, eta))
+
+    def choose_here(self, model: str, asker: NodeId, *, private: bool) -> Choice | OpenGatewayError:
+        """Whether this node can answer a peer's request, and with which of its engines."""
+        choice = self.choose(model, "local", now=0.0, tried=frozenset(), here=True)
+        ring = self._peers[asker].ring if asker in self._peers else "world"
+        served = self._served_here(model)
+        if served is not None and not offered(ring, demo=served.demo, private=private):
+            return UnknownModel(f"{served.name} is for demonstrations on its own link only")
+        return choice
 
     def _offers(self, now: float) -> Iterator[tuple[Offer, ServedModel]]:
         for view in self._workers.values():

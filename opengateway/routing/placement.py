@@ -40,6 +40,12 @@ class Offer:
     """Seconds added for recent failures."""
 
 
+def offered(ring: str, *, demo: bool, private: bool) -> bool:
+    """Whether a model may be used across this ring: the pocket model stays on its own link, except in a
+    private network, whose members know what they have."""
+    return not demo or private or ring in FRIENDLY
+
+
 def expected_seconds(offer: Offer) -> float:
     """Time to a complete answer if the request went there now."""
     speed = offer.generate_tps or ASSUMED_TPS
