@@ -1,7 +1,7 @@
 """Ollama as an engine.
 
 Control calls go through the `ollama` package, imported only when one is made (it brings httpx and
-pydantic: 25 MB). Tokens do not: that package costs 128 us a chunk, reading the lines ourselves 29.
+pydantic: 15 MB). Tokens do not: that package costs 128 us a chunk, reading the lines ourselves 29.
 
 Ollama queues without limit and sends no header before the first token, so the node owns the queue and
 no time limit stands here. 503 means that a model is being loaded, never that there is too much load.

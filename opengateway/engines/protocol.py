@@ -84,4 +84,4 @@ class Engine(Protocol):
 
     async def ended(self) -> str:
         """Wait until the engine is gone by itself (its process died), and say how. An engine that
-        is not ours never ends: there this waits for ever."""
+        is not ours never ends: there this waits for ever. `close` may cancel whoever waits."""

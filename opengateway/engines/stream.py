@@ -18,7 +18,8 @@ from opengateway.errors import Cancelled, OpenGatewayError
 
 Chunk: TypeAlias = str | dict[str, Any]
 """Usually a piece of text (`delta.content`). A dict is a whole OpenAI delta with more than text in
-it (tool calls, reasoning); for an embedding it is the whole response."""
+it (tool calls, reasoning); its `logprobs`, if any, belong beside the delta in the choice. For an
+embedding it is the whole response."""
 
 STREAM_LIMIT = 256
 """Chunks that wait for the reader before the producer does; about 2 s of a fast engine."""
