@@ -108,9 +108,7 @@ class Node:
             "gauge", lambda: Gauge(self.home.path, measured=self._measured), backoff=WORLD
         )
         self.scout: Address[Any] = Address("scout", self._scout, backoff=WORLD)
-        self.inference: Address[Any] = Address(
-            "inference", Supervisor, self.scout, backoff=OURS, patience=20.0
-        )
+        self.inference: Address[Any] = Address("inference", Supervisor, self.scout, backoff=OURS)
         self.scheduler: Address[SchedulerMessage] = Address(
             "scheduler", self._scheduler, backoff=OURS, mailbox=MAILBOX
         )
@@ -121,12 +119,11 @@ class Node:
             "node",
             Supervisor,
             self.ledger,
-            Address("network", Supervisor, self.registry, self.swarm_peer, backoff=OURS, patience=30.0),
+            Address("network", Supervisor, self.registry, self.swarm_peer, backoff=OURS),
             self.gauge,
             self.inference,
             self.scheduler,
             self.gateway,
-            patience=60.0,
         )
         self.port = Port(self.config.wire.host, self.config.wire.port)
         self.own = OwnRecord(
