@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opengateway.wire import cbor
+from opengateway.wire import cbor, codec
 from opengateway.wire.codec import FIELDS, KINDS, Field, MessageRefused, decode_message, encode_message
 from opengateway.wire.messages import STREAM_WINDOW, Chunks, Failed, Grant, Message, Ping
 
@@ -159,3 +159,26 @@ def test_decoding_keeps_types_apart() -> None:
     assert decode_message(encode_message(Chunks(1, 2, ["text", b"{}"]))) == Chunks(1, 2, ["text", b"{}"])
     assert type(decode_message(encode_message(Ping(3)))) is Ping
     assert type(decode_message(encode_message(Grant(3, 4)))) is Grant
+
+
+@given(
+    st.builds(
+        Chunks,
+        st.integers(0, 300) | st.integers(65_000, 66_000),
+        st.integers(0, 300) | st.integers(65_000, 66_000),
+        st.lists(text(300) | st.text("xyz", min_size=20, max_size=300), min_size=1, max_size=30),
+    ),
+    st.data(),
+)
+def test_the_short_way_through_decoding_takes_nothing_that_the_long_way_refuses(
+    chunks: Chunks, draw: st.DataObject
+) -> None:
+    data = bytearray(encode_message(chunks))
+    assert decode_message(bytes(data)) == chunks
+    data[draw.draw(st.integers(2, min(len(data) - 1, 12)))] = draw.draw(st.integers(0, 255))
+    short = codec._usual_chunks(bytes(data))
+    if short is not None:
+        assert encode_message(short) == bytes(data)
+    cut = bytes(data[: draw.draw(st.integers(2, len(data)))])
+    short = codec._usual_chunks(cut)
+    assert short is None or encode_message(short) == cut
