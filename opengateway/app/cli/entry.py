@@ -15,15 +15,13 @@ import typer
 from opengateway.app.cli import session
 from opengateway.app.cli.output import complain
 from opengateway.app.cli.session import WrongUsage
-from opengateway.app.cli.tree import ReaderLeft, build
+from opengateway.app.cli.tree import INTERRUPTED, ReaderLeft, build
 from opengateway.closest import closest
 from opengateway.errors import DiskFull, OpenGatewayError
 from opengateway.home import FULL
 
 # Typer carries its own copy of Click since 0.25 and used the package before: both have this tree.
 USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
-
-INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
 def run(args: Sequence[str] | None = None) -> int:

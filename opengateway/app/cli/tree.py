@@ -24,6 +24,8 @@ HELP: Final = """Share this computer's idle time as AI inference, and use everyo
 
 First: `opengateway start`, then `opengateway prompt "What is 2+2?"`."""
 
+INTERRUPTED: Final = 130  # 128 + SIGINT, as shells count
+
 NODE, NETWORK, MACHINE, UPKEEP = "The node", "The network", "This machine", "Upkeep"
 JSON: Final = "Every listing takes --json. Exit code: 0 fine, 1 failed, 2 wrong usage."
 
@@ -38,6 +40,8 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except BrokenPipeError as error:  # Typer would make a failure of it
             raise ReaderLeft from error
+        except KeyboardInterrupt as error:  # its older versions print a line and exit 1
+            raise typer.Exit(INTERRUPTED) from error
 
 
 def build() -> typer.Typer:
