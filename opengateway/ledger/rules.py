@@ -158,7 +158,8 @@ def check_halves(settle: Entry, settle_leaf: bytes, earn: Entry) -> None:
 
     Both must agree on what this pair settled so far (`consumed` on one side, `served` on the other). The
     opposite direction may be ahead on the worker's side only: there the worker is the debtor, and the
-    debtor signs first, so its SETTLE may still be on the way to the requester.
+    debtor signs first, so its SETTLE may still be on the way to the requester. A receipt over nothing may
+    come after later ones: nobody can see from the totals that it was missing.
     """
     if settle.kind != SETTLE or earn.kind != EARN:
         raise RuleBroken("E_PEERKIND", "the halves are not a SETTLE and an EARN")
@@ -168,7 +169,7 @@ def check_halves(settle: Entry, settle_leaf: bytes, earn: Entry) -> None:
         raise RuleBroken("E_LINK", "the EARN links to another SETTLE")
     if earn[8] != settle[8] or earn[10:16] != settle[10:16] or earn.digest != settle.digest:
         raise RuleBroken("E_MISMATCH", "the halves disagree on request, model, tokens, price or digest")
-    if earn.served != settle.consumed:
+    if earn.served != settle.consumed and (settle.amount or earn.served < settle.consumed):
         raise RuleBroken("E_PAIRVIEW", f"{earn.served} earned from, {settle.consumed} spent at each other")
     if earn.consumed < settle.served:
         raise RuleBroken("E_PAIRVIEW", f"the worker signed for {earn.consumed}, not for {settle.served}")

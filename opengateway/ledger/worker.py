@@ -129,8 +129,9 @@ class Worker:
         if entry.t_ms > self._journal.now_ms() + CLOCKS_APART_MS:
             raise LedgerRefused("a SETTLE from the future", reason="clock")
         self._journal.require_known_totals(entry)
-        follows = self._journal.debts.pair(entry.author).served + entry.amount
-        if entry.consumed != follows:
+        served = self._journal.debts.pair(entry.author).served
+        follows = served + entry.amount
+        if entry.consumed != follows and (entry.amount or entry.consumed > served):
             raise LedgerRefused(
                 f"settles up to {entry.consumed} ucr, but after what arrived here it would be {follows}",
                 reason="out_of_order",

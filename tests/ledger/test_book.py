@@ -144,6 +144,17 @@ def test_a_settle_that_overtook_a_lost_one_is_refused_until_that_one_came(place:
     assert lost != late
 
 
+def test_a_settle_over_nothing_may_come_after_later_ones(place: World) -> None:
+    ann, bob = place.node("ann"), place.node("bob")
+    requests = [ann.open(bob) for _ in range(2)]
+    for _, opening in requests:
+        bob.admit(opening, ann)
+    nothing = ann.settle(requests[0][0], prompt=0, completion=0)
+    ann.pay(bob, ann.settle(requests[1][0]))
+    ann.pay(bob, nothing)
+    assert ann.book.unanswered() == []
+
+
 def test_a_requester_that_settles_less_pays_with_its_line(place: World) -> None:
     ann, bob = place.node("ann"), place.node("bob")
     rid, opening = ann.open(bob)
