@@ -8,14 +8,14 @@ A link's life:   dial -> HELLO -> WELCOME checked          -> session        (we
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from opengateway.identity import Identity
 from opengateway.units import NetworkId, NodeId
+from opengateway.wire.audience import Audience, Handler
 from opengateway.wire.carrier import Carrier, Link
 from opengateway.wire.clock import Clock, SystemClock
 from opengateway.wire.envelope import EVERYONE, EnvelopeRefused
@@ -34,28 +34,12 @@ from opengateway.wire.peer import Session, SessionInfo
 from opengateway.wire.refusals import REASONS, REFUSAL_FRAME, read_refusal, sign_refusal
 from opengateway.wire.sessions import Sessions
 
-log = logging.getLogger("opengateway.wire")
+__all__ = ["Handler", "Wire"]
 
 _REFUSALS_PER_S: Final = 20
 """Signed refusals, 0.1 ms each, to everybody together."""
 _UNREFUSED: Final = frozenset({"oversized", "hello_flood", "bad_signature", "small_order_key"})
 """Reasons that get no answer: floods and forgeries are not worth a signature."""
-
-
-class Handler(Protocol):
-    """Who hears of peers and their messages. All of it is called on the I/O loop."""
-
-    def peer_up(self, peer: NodeId, record: bytes, endpoint: str | None, dialled: bool) -> None:
-        """A session is up. `record` is the peer's signed node record, for the handler to verify."""
-
-    def peer_down(self, peer: NodeId, reason: str) -> None:
-        """The last session with this peer is gone. `reason` is for people."""
-
-    def message(self, peer: NodeId, message: Message) -> None:
-        """Never Ping, Pong, Moved or Bye."""
-
-    def dial_failed(self, endpoint: str, reason: str) -> None:
-        """`reason` is a sentence for people."""
 
 
 @dataclass(slots=True)
@@ -89,7 +73,6 @@ class Wire:
     ) -> None:
         self._us = Us(identity, net, secret, os.urandom(16))
         self._record = record
-        self._handler = handler
         self._carrier = carrier
         self._limits = limits
         self._clock: Clock = clock or SystemClock()
@@ -101,9 +84,10 @@ class Wire:
         self._count: dict[str, int] = dict.fromkeys(
             ("hellos", "welcomes", "dials", "dials_failed", "refusals_sent"), 0
         ) | {f"refused_{reason}": 0 for reason in REASONS}
+        self._audience = Audience(handler, self._count)
         self._sessions = Sessions(
             identity.node_id,
-            handler=handler,
+            audience=self._audience,
             carrier=carrier,
             limits=limits,
             clock=self._clock,
@@ -250,8 +234,7 @@ class Wire:
 
     def _fail(self, endpoint: str, reason: str) -> None:
         self._count["dials_failed"] += 1
-        log.info("cannot connect to %s: %s", endpoint, reason)
-        self._handler.dial_failed(endpoint, f"cannot connect to {endpoint}: {reason}")
+        self._audience.dial_failed(endpoint, reason)
 
     def _answer_no(self, link: Link, frame: bytes, reason: str, detail: str) -> None:
         if reason in _UNREFUSED or not self._refusal_budget.take(self._clock.now()):

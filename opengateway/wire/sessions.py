@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from typing import Any
-
-from opengateway.identity import short
 from opengateway.units import NodeId
+from opengateway.wire.audience import Audience
 from opengateway.wire.carrier import Carrier, Link
 from opengateway.wire.clock import Clock
 from opengateway.wire.codec import MessageRefused, decode_message
@@ -25,8 +22,6 @@ from opengateway.wire.peer import SESSIONS_PER_PEER, Peer, Session, SessionInfo,
 from opengateway.wire.session import FrameRefused
 from opengateway.wire.traffic import Traffic
 
-log = logging.getLogger("opengateway.wire")
-
 _OWN_STALL_S = 3.0
 """Ticks come four times a second. If none came for this long, it was we who were away (a laptop's lid, a
 debugger): everybody gets that time on top before being called silent."""
@@ -39,14 +34,14 @@ class Sessions:
         self,
         us: NodeId,
         *,
-        handler: Any,
+        audience: Audience,
         carrier: Carrier,
         limits: Limits,
         clock: Clock,
         count: dict[str, int],
     ) -> None:
         self._us = us
-        self._handler = handler
+        self._audience = audience
         self._carrier = carrier
         self._limits = limits
         self._clock = clock
@@ -59,7 +54,6 @@ class Sessions:
                 "sessions_down",
                 "not_sent_no_session",
                 "not_sent_queue_full",
-                "handler_failed",
                 "own_stalls",
             ),
             0,
@@ -138,11 +132,7 @@ class Sessions:
                 self._peers[node_id], f"it said goodbye: {message.reason}" if message.reason else "it left"
             )
             return
-        try:
-            self._handler.message(node_id, message)
-        except Exception:  # our own bug, in one message of one peer: the others go on
-            self._count["handler_failed"] += 1
-            log.exception("handling %s from %s failed", type(message).__name__, short(node_id))
+        self._audience.message(node_id, message)
 
     def _hold(self, session: Session, message: Message) -> None:
         session.held.append(message)
@@ -193,9 +183,7 @@ class Sessions:
             peer = self._peers[node_id] = Peer(node_id, session.keys.instance, [session])
             self._sending[node_id] = session
             self._traffic.ping(session)  # the initiator's proof, and at either end the first round trip
-            log.info("session with %s is up", short(node_id))
-            self._tell(self._handler.peer_up, node_id, session.keys.record, session.endpoint,
-                       session.endpoint is not None)  # fmt: skip
+            self._audience.peer_up(node_id, session.keys.record, session.endpoint)
             return
         peer.sessions.append(session)
         self._traffic.ping(session)
@@ -245,8 +233,7 @@ class Sessions:
             if bye:
                 self._traffic.send(session, Bye(reason))
             self._forget(session)
-        log.info("session with %s is down: %s", short(peer.node_id), reason)
-        self._tell(self._handler.peer_down, peer.node_id, reason)
+        self._audience.peer_down(peer.node_id, reason)
 
     def _forget(self, session: Session) -> None:
         del self._live[session.link]
@@ -254,13 +241,6 @@ class Sessions:
         self._count["sessions_down"] += 1
         for name in self._past:
             self._past[name] += getattr(session, name)
-
-    def _tell(self, what: Any, *args: Any) -> None:
-        try:
-            what(*args)
-        except Exception:  # our own bug must not leave the tables half changed
-            self._count["handler_failed"] += 1
-            log.exception("handling %s failed", what.__name__)
 
     # -- what the hub calls --------------------------------------------------------------
 

@@ -273,7 +273,7 @@ def test_another_kind_of_envelope_than_a_hello_is_refused_and_counted() -> None:
 def test_a_forged_signature_is_refused_and_counted() -> None:
     async def attack(field: Siege) -> None:
         statement, signature = cbor.decode(hello_with()[1:])
-        field.attacker.send(HELLO_FRAME + cbor.encode([statement, signature[:-1] + b"\x00"]))
+        field.attacker.send(HELLO_FRAME + cbor.encode([statement, bytes([signature[0] ^ 1]) + signature[1:]]))
         await field.counted("bad_signature")
 
     siege(attack)

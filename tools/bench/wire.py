@@ -38,8 +38,7 @@ from opengateway.wire.hub import Wire  # noqa: E402
 from opengateway.wire.messages import Chunks, Message  # noqa: E402
 
 SIDES = ("raw", "cbor", "wire")
-TEXT = "x" * 90
-"""With its stream and index the message has 100 bytes."""
+TEXT = "x" * 90  # with stream and index a message of 100 bytes
 NET = network_id("bench")
 TARGET_RATIO, TARGET_RATE, TARGET_P50_MS = 0.3, 40_000, 0.3
 WARM_UP = 200
@@ -85,8 +84,7 @@ class Counting:
     def peer_up(self, peer: NodeId, *_: object) -> None:
         self.up.set_result(peer)
 
-    def peer_down(self, peer: NodeId, reason: str) -> None:
-        """The other side is ready."""
+    def peer_down(self, peer: NodeId, reason: str) -> None: ...
 
     def dial_failed(self, _: str, reason: str) -> None:
         raise SystemExit(reason)
@@ -104,8 +102,7 @@ class Counting:
 
 def make_wire(handler: Any) -> Wire:
     handler.wire = zmq_wire(Identity.generate(), NET, "", record=lambda: b"record", handler=handler)
-    wire: Wire = handler.wire
-    return wire
+    return handler.wire  # type: ignore[no-any-return]
 
 
 async def receive_wire(pipe: Connection, messages: int, *, echo: bool) -> None:
@@ -285,9 +282,8 @@ def main() -> int:
     if given.json:
         print(json.dumps(report))
     else:
-        print(
-            "chunks of 100 bytes, one way        of raw   CPU us: sender  receiver   round trip: p50 ms   p99 ms"
-        )
+        print("chunks of 100 bytes, one way        of raw   CPU us: sender  receiver", end="   ")
+        print("round trip: p50 ms   p99 ms")
         for side in SIDES:
             row = report[side]
             print(
