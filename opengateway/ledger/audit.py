@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from opengateway.ledger.audit_chain import ChainAudit, Held, reread
+from opengateway.ledger.audit_chain import ChainAudit
 from opengateway.ledger.entry import EntryInvalid, leaf_of, read_body, read_form, signed_by_author
+from opengateway.ledger.evidence import Held, reread
 from opengateway.ledger.findings import Report, worst
 from opengateway.ledger.ogwl import Reader, Torn, Unreadable, pieces
 from opengateway.ledger.rules import Pair
