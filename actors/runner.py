@@ -15,7 +15,7 @@ from actors.kernel import Address
 from actors.messages import Job, JobEnded, SchedulerMessage, SpeedSeen
 from opengateway.engines.protocol import Engine
 from opengateway.engines.stream import Finished, Route
-from opengateway.errors import Cancelled, EngineFailed, EngineUnavailable, OpenGatewayError
+from opengateway.errors import AllBusy, Cancelled, EngineFailed, OpenGatewayError
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Runner:
     def begin(self, job: Job) -> None:
         """Answer this now. However it ends, the Scheduler hears of it exactly once."""
         if self._closed:
-            error = EngineUnavailable(f"the engine has ended: {self._closed}", retry_after=1.0)
+            error = AllBusy("the engine is being restarted", retry_after=1.0)
             self._scheduler.tell(JobEnded(job, self._place, None, error))
             return
         task = self._io.task(self._answer(job))

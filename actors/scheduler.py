@@ -113,7 +113,7 @@ class Scheduler(Actor[SchedulerMessage]):
                 self._market.worker_changed(view)
                 self._drain()
             case PeersChanged(peers):
-                self._market.peers_changed(peers)
+                self._market.peers_changed(peers, now=time.monotonic())
                 self._drain()
             case Tick():
                 self.address.tell_later(TICK, Tick(), replace=True)
@@ -162,7 +162,12 @@ class Scheduler(Actor[SchedulerMessage]):
             return
         now, here = time.monotonic(), job.origin is not None
         choice = self._market.choose(
-            job.request.model, job.scope, now=now, tried=frozenset(job.tried), here=here
+            job.request.model,
+            job.scope,
+            now=now,
+            tried=frozenset(job.tried),
+            here=here,
+            patient=isinstance(job.why, AllBusy),
         )
         if isinstance(choice, AllBusy):
             self._queue(job, choice)
@@ -170,7 +175,7 @@ class Scheduler(Actor[SchedulerMessage]):
             if now - self._born < SETTLING and not here and job.why is None:
                 self._wait(job)
             else:
-                self._refuse(job, job.why or choice)
+                self._refuse(job, choice if isinstance(job.why, AllBusy) else job.why or choice)
         else:
             self._send(job, choice)
 
@@ -190,7 +195,7 @@ class Scheduler(Actor[SchedulerMessage]):
         if isinstance(choice.place, str):
             runner = self._runners.get(choice.place)
             if runner is None:  # its WorkerChanged is on the way
-                gone = EngineUnavailable("the engine has just ended", retry_after=1.0)
+                gone = AllBusy("the engine is being restarted", retry_after=1.0)
                 self._ended(JobEnded(job, choice.place, None, gone))
             else:
                 self._io.call(runner.begin, job)

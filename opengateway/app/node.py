@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +278,9 @@ class Node:
 
     def _worker_changed(self, view: WorkerView) -> None:
         if view.name in self.engines.workers:  # else it is the last word of one that was dismissed
+            before = self.engines.views.get(view.name)
+            if view.state == "starting" and before is not None:  # again: its models will be back
+                view = replace(view, models=before.models)
             self.engines.views[view.name] = view
             self._tell_worker(view)
 

@@ -9,7 +9,15 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from opengateway.errors import AllBusy, OpenGatewayError, UnknownModel
-from opengateway.routing.placement import Offer, in_scope, nearest_names, offered, order, same_model
+from opengateway.routing.placement import (
+    Offer,
+    in_scope,
+    nearest_names,
+    offered,
+    order,
+    plain_name,
+    same_model,
+)
 from opengateway.routing.views import FREE, PeerView, Price, ServedModel, WorkerView
 from opengateway.units import NodeId
 
@@ -19,6 +27,9 @@ Place: TypeAlias = str | NodeId
 PENALTY = 5.0
 """Seconds for which a place that has just failed is asked last. A crashed engine is back within 2 s; a
 peer that broke for another reason deserves a pause, not a ban."""
+RETURNING = 5.0
+"""Seconds for which a model that no peer offers any more is waited for: a peer whose engine is being
+restarted takes its models out of its record, and puts them in again 0.5 s later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +48,24 @@ class Market:
         self._peers: dict[NodeId, PeerView] = {}
         self._busy: defaultdict[Place, int] = defaultdict(int)
         self._penalised: dict[Place, float] = {}
+        self._vanished: dict[str, float] = {}
+        """When peers ceased to offer a model."""
 
     # -- what is known -----------------------------------------------------------------
 
     def worker_changed(self, view: WorkerView) -> None:
         self._workers[view.name] = view
 
-    def peers_changed(self, peers: tuple[PeerView, ...]) -> None:
+    def peers_changed(self, peers: tuple[PeerView, ...], *, now: float) -> None:
+        before = self._names_at_peers()
         self._peers = {peer.node_id: peer for peer in peers}
+        after = self._names_at_peers()
+        kept = {name: at for name, at in self._vanished.items() if now - at < RETURNING}
+        kept |= dict.fromkeys(before, now)
+        self._vanished = {name: at for name, at in kept.items() if name not in after}
+
+    def _names_at_peers(self) -> set[str]:
+        return {plain_name(model.name) for peer in self._peers.values() for model in peer.models}
 
     def peer(self, node_id: NodeId) -> PeerView | None:
         return self._peers.get(node_id)
@@ -85,10 +106,18 @@ class Market:
     # -- decisions ---------------------------------------------------------------------
 
     def choose(
-        self, model: str, scope: str, *, now: float, tried: frozenset[Place], here: bool = False
+        self,
+        model: str,
+        scope: str,
+        *,
+        now: float,
+        tried: frozenset[Place],
+        here: bool = False,
+        patient: bool = False,
     ) -> Choice | OpenGatewayError:
         """Where to ask now. `AllBusy`: later; another error: not at all. `here`: for a peer's request,
-        which only this node's engines may answer."""
+        which only this node's engines may answer. `patient`: for a request that waits already: it does
+        not go where it is too early to ask again."""
         scope = "local" if here else scope
         wanted = model or self._best(scope)
         found = [
@@ -97,15 +126,22 @@ class Market:
             if in_scope(offer, scope) and wanted and same_model(wanted, served.name)
         ]
         if not found:
+            if scope != "local" and self._may_return(wanted, now):
+                gone = f"{wanted or 'every model'} was served until a moment ago, and may be back"
+                return AllBusy(gone, retry_after=2.0)
             return self._nobody(wanted, scope)
         models = {offer.place: served for offer, served in found}
         untried = [offer for offer, _ in found if offer.place not in tried]
-        free = [offer for offer in untried if offer.busy < offer.slots]
+        free = [o for o in untried if o.busy < o.slots and not (patient and o.penalty_s > 0)]
         if free:
             best = order(free, scope)[0]
             return Choice(best.place, models[best.place], best.ring)
         eta = min((offer.penalty_s for offer, _ in found if offer.penalty_s > 0), default=1.0)
         return AllBusy(f"everyone who serves {wanted} is busy", retry_after=max(1.0, eta))
+
+    def _may_return(self, wanted: str, now: float) -> bool:
+        fresh = {name for name, at in self._vanished.items() if now - at < RETURNING}
+        return plain_name(wanted) in fresh if wanted else bool(fresh)
 
     def choose_here(self, model: str, asker: NodeId, *, private: bool) -> Choice | OpenGatewayError:
         """Whether this node can answer a peer's request, and with which of its engines."""

@@ -72,10 +72,11 @@ def order(offers: Iterable[Offer], scope: str) -> list[Offer]:
 
 def same_model(asked: str, served: str) -> bool:
     """Ollama's `name` and `name:latest` are one model; case never tells models apart."""
-    return _plain(asked) == _plain(served)
+    return plain_name(asked) == plain_name(served)
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """The same for all spellings of one model."""
     return name.strip().lower().removesuffix(":latest")
 
 

@@ -15,7 +15,7 @@ from actors.messages import Job, JobEnded, SpeedSeen
 from actors.runner import Runner
 from opengateway.engines.protocol import GenerateRequest, ModelInfo
 from opengateway.engines.stream import Finished, Stream
-from opengateway.errors import Cancelled, ContextTooLong, EngineFailed, EngineUnavailable
+from opengateway.errors import AllBusy, Cancelled, ContextTooLong, EngineFailed
 
 PATIENCE = 5.0
 
@@ -184,7 +184,7 @@ def test_an_engine_that_ends_under_its_answers_is_a_failure_and_not_a_cancel(ben
 def test_after_the_engine_has_ended_nothing_begins(bench: Bench) -> None:
     bench.run(bench.runner.close("killed by signal 9"))
     bench.io.call(bench.runner.begin, job())
-    assert isinstance(bench.ended().error, EngineUnavailable)
+    assert isinstance(bench.ended().error, AllBusy)
     assert bench.engine.asked == 0
 
 

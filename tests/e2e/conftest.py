@@ -18,6 +18,6 @@ def pocket_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 @pytest.fixture(scope="session")
 def paced_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Four slots, 50 tokens/s each."""
-    with paced_engine() as url:
-        with joined(tmp_path_factory.mktemp("paced"), kind="openai", url=url, slots=4) as pair:
-            yield pair
+    folder = tmp_path_factory.mktemp("paced")
+    with paced_engine() as url, joined(folder, kind="openai", url=url, slots=4) as pair:
+        yield pair

@@ -36,7 +36,7 @@ def market(*views: WorkerView | PeerView, default: str = "") -> Market:
     for view in views:
         if isinstance(view, WorkerView):
             made.worker_changed(view)
-    made.peers_changed(tuple(view for view in views if isinstance(view, PeerView)))
+    made.peers_changed(tuple(view for view in views if isinstance(view, PeerView)), now=0.0)
     return made
 
 

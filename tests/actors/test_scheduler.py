@@ -1,0 +1,435 @@
+"""Jobs in flight: the Scheduler with a real runner, and everyone else at the end of a line."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from actors import scheduler as scheduling
+from actors.io_loop import IoLoop
+from actors.kernel import LATER, Actor, Address, Reply
+from actors.messages import (
+    Admit,
+    DescribeJobs,
+    Dispatch,
+    Job,
+    JobEnded,
+    OpenHold,
+    PeersChanged,
+    Submit,
+    Unserved,
+    WorkerChanged,
+)
+from actors.runner import Runner
+from actors.scheduler import Scheduler
+from opengateway.engines.protocol import GenerateRequest, ModelInfo
+from opengateway.engines.stream import Finished, Stream
+from opengateway.errors import (
+    AllBusy,
+    BadRequest,
+    DeadlinePassed,
+    EngineFailed,
+    EngineUnavailable,
+    NotEnoughCredit,
+    OpenGatewayError,
+    UnknownModel,
+    WorkerLost,
+)
+from opengateway.routing.views import FREE, PeerView, Price, ServedModel, WorkerView
+from opengateway.units import NodeId
+
+PATIENCE = 5.0
+MODEL = ServedModel("m", price=Price(1, 3))
+PEER, OTHER, ASKER = (NodeId(bytes([n]) * 32) for n in (1, 2, 3))
+PLACE = "engine-a"
+DONE = Finished("stop", 1, 1)
+
+
+class Line(Actor[Any]):
+    """Writes down what it is told; questions are answered by the test."""
+
+    def __init__(self, heard: queue.Queue[tuple[Any, Reply[Any] | None]]) -> None:
+        super().__init__()
+        self._heard = heard
+
+    def on_receive(self, message: Any) -> Any:
+        self._heard.put((message, self.reply))
+        return LATER if self.reply is not None else None
+
+
+class Gate:
+    """An engine whose answers are opened by the test."""
+
+    name = "gate"
+    slots = 2
+
+    def __init__(self) -> None:
+        self.asked: queue.Queue[tuple[Stream, asyncio.Future[None]]] = queue.Queue()
+
+    async def generate(self, request: GenerateRequest, stream: Stream) -> None:
+        opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.asked.put((stream, opened))
+        await opened
+        stream.finish(DONE)
+
+    async def start(self) -> None: ...
+    async def close(self) -> None: ...
+    async def health(self) -> None: ...
+
+    async def models(self) -> list[ModelInfo]:
+        return [ModelInfo("m")]
+
+    async def embed(self, request: GenerateRequest) -> dict[str, Any]:
+        return {}
+
+    async def count_tokens(self, model: str, text: str) -> int | None:
+        return None
+
+    async def ended(self) -> str:
+        return await asyncio.get_running_loop().create_future()
+
+
+class Bench:
+    def __init__(self, **settings: Any) -> None:
+        given = {"contributes": True, "private": True, **settings}
+        self.io, self.engine = IoLoop(), Gate()
+        self.lines: dict[str, queue.Queue[tuple[Any, Reply[Any] | None]]] = {
+            name: queue.Queue() for name in ("swarm_peer", "registry", "ledger")
+        }
+        self.others: dict[str, Address[Any]] = {
+            name: Address(name, lambda heard=heard: Line(heard)) for name, heard in self.lines.items()
+        }
+        self.runners: dict[str, Runner] = {}
+        self.views: dict[str, WorkerView] = {}
+        self.address: Address[Any] = Address(
+            "scheduler",
+            lambda: Scheduler(self.io, runners=self.runners, views=self.views, **self.others, **given),
+        )
+        self.runners[PLACE] = Runner(
+            self.io,
+            self.engine,
+            PLACE,
+            node="us",
+            node_name="us",
+            scheduler=self.address,
+            speed=lambda _: None,
+        )
+
+    def start(self) -> None:
+        self.io.start()
+        for address in (*self.others.values(), self.address):
+            address.start()
+
+    def stop(self) -> None:
+        self.address.close()
+        self.io.run(self.runners[PLACE].close("over"), PATIENCE) if PLACE in self.runners else None
+        for address in self.others.values():
+            address.close()
+        self.io.stop()
+
+    def serve(self, state: str = "running", slots: int = 2, *models: ServedModel) -> None:
+        view = WorkerView(PLACE, "gate", state, models or (MODEL,), slots)
+        self.views[PLACE] = view
+        self.address.tell(WorkerChanged(view))
+
+    def peers(self, *peers: NodeId, slots: int = 1, price: Price = FREE) -> None:
+        views = (PeerView(peer, "peer", "lan", 1.0, slots, (replace(MODEL, price=price),)) for peer in peers)
+        self.address.tell(PeersChanged(tuple(views)))
+
+    def submit(self, model: str = "m", **fields: Any) -> Job:
+        job = Job(GenerateRequest("chat", model, {"messages": []}), Stream(), **fields)
+        assert self.address.tell(Submit(job))
+        return job
+
+    def heard(self, who: str, kind: type[Any]) -> tuple[Any, Reply[Any] | None]:
+        """The next message of this kind, past all others."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            message, reply = self.lines[who].get(timeout=max(0.0, deadline - time.monotonic()))
+            if isinstance(message, kind):
+                return message, reply
+
+    def dispatched(self) -> Dispatch:
+        dispatch, _ = self.heard("swarm_peer", Dispatch)
+        assert isinstance(dispatch, Dispatch)
+        return dispatch
+
+    def ended(self, order: Dispatch, error: OpenGatewayError | None) -> None:
+        self.address.tell(JobEnded(order.job, order.peer, None if error else DONE, error))
+
+    def error(self, job: Job) -> OpenGatewayError:
+        """What the caller gets."""
+
+        async def read() -> OpenGatewayError:
+            try:
+                await job.stream.read()
+            except OpenGatewayError as error:
+                return error
+            raise AssertionError("the job was answered")
+
+        return self.io.run(read(), PATIENCE)
+
+    def answered(self, job: Job) -> None:
+        assert self.io.run(job.stream.read(), PATIENCE) == []
+
+    def asked(self) -> tuple[Stream, asyncio.Future[None]]:
+        return self.engine.asked.get(timeout=PATIENCE)
+
+    def let_go(self, opened: asyncio.Future[None]) -> None:
+        self.io.call(opened.set_result, None)
+
+    def jobs(self) -> dict[str, Any]:
+        return self.address.ask(DescribeJobs()).get(timeout=PATIENCE)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setattr(scheduling, "SETTLING", 0.0)
+    made = Bench()
+    made.start()
+    yield made
+    made.stop()
+
+
+def test_no_more_jobs_run_than_there_are_slots_and_each_in_its_turn(bench: Bench) -> None:
+    bench.serve(slots=2)
+    jobs = [bench.submit() for _ in range(5)]
+    running = [bench.asked(), bench.asked()]
+    assert [job.stream for job in jobs[:2]] == [stream for stream, _ in running]
+    assert bench.jobs() == {"running": 2, "queued": 3, "done": 0, "failed": 0, "slots": 2, "busy": 2}
+    for job in jobs:
+        stream, opened = running.pop(0)
+        assert stream is job.stream
+        bench.let_go(opened)
+        bench.answered(job)
+        if bench.jobs()["running"] == 2:
+            running.append(bench.asked())
+    assert bench.jobs()["done"] == 5
+
+
+def test_a_full_queue_refuses_the_next_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduling, "QUEUE_LIMIT", 3)
+    bench.serve("down")
+    waiting = [bench.submit() for _ in range(3)]
+    error = bench.error(bench.submit())
+    assert isinstance(error, AllBusy)
+    assert error.retry_after is not None
+    assert not any(job.stream.done for job in waiting)
+
+
+def test_a_peer_waits_in_a_short_queue_and_is_sent_on_beyond_it(bench: Bench) -> None:
+    bench.serve("running", 1, ServedModel("m"))
+    bench.submit()
+    bench.asked()
+    for _ in range(scheduling.PEER_QUEUE):
+        bench.submit(origin=ASKER, scope="local")
+    assert bench.jobs()["queued"] == scheduling.PEER_QUEUE
+    assert isinstance(bench.error(bench.submit(origin=ASKER, scope="local")), AllBusy)
+
+
+def test_nobody_waits_beyond_the_deadline(bench: Bench) -> None:
+    bench.serve("down")
+    error = bench.error(bench.submit(deadline=time.monotonic() + 0.3))
+    assert isinstance(error, (DeadlinePassed, AllBusy))
+    assert error.retry_after is not None
+    assert bench.jobs()["queued"] == 0
+
+
+def test_whoever_leaves_the_queue_is_forgotten(bench: Bench) -> None:
+    bench.serve("down")
+    job = bench.submit()
+    assert bench.jobs()["queued"] == 1
+    bench.io.call(job.stream.cancel)
+    deadline = time.monotonic() + PATIENCE
+    while bench.jobs()["queued"]:
+        assert time.monotonic() < deadline
+
+
+def test_a_job_waits_for_an_engine_that_is_being_restarted(bench: Bench) -> None:
+    bench.serve("running")
+    bench.serve("down")
+    job = bench.submit()
+    bench.serve("starting")
+    assert bench.jobs()["queued"] == 1
+    bench.serve("running")
+    bench.let_go(bench.asked()[1])
+    bench.answered(job)
+
+
+def test_a_job_that_met_the_engines_end_waits_for_its_restart(bench: Bench) -> None:
+    """The Scheduler hears of a crash a moment later than the loop does."""
+    bench.serve("running")
+    runner = bench.runners.pop(PLACE)
+    job = bench.submit()
+    deadline = time.monotonic() + PATIENCE
+    while bench.jobs()["queued"] != 1:
+        assert time.monotonic() < deadline
+        assert not job.stream.done
+    bench.runners[PLACE] = runner
+    bench.let_go(bench.asked()[1])
+    bench.answered(job)
+
+
+def test_a_model_that_has_just_vanished_may_be_back_and_is_waited_for(bench: Bench) -> None:
+    """A peer whose engine is restarted takes the model out of its record, and puts it in again."""
+    bench.peers(PEER)
+    bench.peers()
+    jobs = [bench.submit(), bench.submit("")]
+    assert bench.jobs()["queued"] == 2
+    bench.peers(PEER, slots=2)
+    assert [bench.dispatched().job for _ in jobs] == jobs
+
+
+def test_a_model_that_stays_away_is_unknown(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opengateway.routing.market.RETURNING", 0.3)
+    bench.peers(PEER)
+    bench.peers()
+    assert isinstance(bench.error(bench.submit()), UnknownModel)
+
+
+def test_a_place_that_fails_before_the_first_token_is_replaced_by_another(bench: Bench) -> None:
+    bench.peers(PEER, OTHER)
+    job = bench.submit()
+    first = bench.dispatched()
+    bench.ended(first, WorkerLost("gone"))
+    second = bench.dispatched()
+    assert {first.peer, second.peer} == {PEER, OTHER}
+    assert first.rid != second.rid or not first.entry
+    bench.ended(second, EngineFailed("broke, too"))
+    assert isinstance(bench.error(job), EngineFailed)
+
+
+def test_after_the_first_token_an_answer_is_never_begun_anew(bench: Bench) -> None:
+    bench.peers(PEER, OTHER)
+    job = bench.submit()
+    order = bench.dispatched()
+
+    async def show() -> None:
+        job.stream.put(["a"])
+        assert await job.stream.read() == ["a"]
+
+    bench.io.run(show(), PATIENCE)
+    bench.ended(order, WorkerLost("gone"))
+    assert isinstance(bench.error(job), WorkerLost)
+    assert bench.jobs()["running"] == 0
+
+
+def test_what_is_the_callers_own_fault_is_not_tried_elsewhere(bench: Bench) -> None:
+    bench.peers(PEER, OTHER)
+    job = bench.submit()
+    bench.ended(bench.dispatched(), BadRequest("no"))
+    assert isinstance(bench.error(job), BadRequest)
+
+
+def test_a_busy_peer_is_asked_again_later_and_not_in_a_loop(bench: Bench) -> None:
+    """Its refusal says when; until then it is left alone, however often the queue is looked at."""
+    bench.peers(PEER)
+    job = bench.submit()
+    bench.ended(bench.dispatched(), AllBusy("full", retry_after=1.0))
+    started = time.monotonic()
+    for _ in range(20):
+        bench.peers(PEER)
+    again = bench.dispatched()
+    assert again.job is job
+    assert time.monotonic() - started > 0.8
+
+
+def test_a_price_is_held_before_the_peer_is_asked(bench: Bench) -> None:
+    bench.peers(PEER, price=Price(2, 6))
+    bench.submit()
+    hold, reply = bench.heard("ledger", OpenHold)
+    assert (hold.peer, hold.price_prompt, hold.price_completion) == (PEER, 2, 6)
+    assert reply is not None
+    reply.set(b"entry")
+    order = bench.dispatched()
+    assert (order.entry, order.rid) == (b"entry", hold.rid)
+    assert order.held == hold.prompt_tokens * 2 + hold.max_completion * 6
+
+
+def test_a_ledger_that_will_not_hold_is_the_callers_answer(bench: Bench) -> None:
+    bench.peers(PEER, price=Price(2, 6))
+    job = bench.submit()
+    _, reply = bench.heard("ledger", OpenHold)
+    assert reply is not None
+    reply.refuse(NotEnoughCredit("not enough"))
+    assert isinstance(bench.error(job), NotEnoughCredit)
+
+
+def test_a_peers_job_is_admitted_by_the_ledger_first(bench: Bench) -> None:
+    bench.serve()
+    job = bench.submit(origin=ASKER, opening=b"open", scope="local")
+    admit, reply = bench.heard("ledger", Admit)
+    assert (admit.opening, admit.requester, admit.price_prompt) == (b"open", ASKER, 1)
+    assert bench.engine.asked.empty()
+    assert reply is not None
+    reply.set(b"r" * 16)
+    bench.let_go(bench.asked()[1])
+    bench.answered(job)
+    assert job.rid == b"r" * 16
+
+
+def test_an_admitted_job_whose_peer_left_is_given_back_to_the_ledger(bench: Bench) -> None:
+    bench.serve()
+    job = bench.submit(origin=ASKER, opening=b"open", scope="local")
+    _, reply = bench.heard("ledger", Admit)
+    bench.io.run(_cancel(job), PATIENCE)
+    assert reply is not None
+    reply.set(b"r" * 16)
+    unserved, _ = bench.heard("ledger", Unserved)
+    assert unserved == Unserved(b"r" * 16, ASKER)
+    assert bench.engine.asked.empty()
+
+
+async def _cancel(job: Job) -> None:
+    job.stream.cancel()
+
+
+def test_a_peers_job_is_never_passed_on(bench: Bench) -> None:
+    bench.peers(PEER, OTHER)
+    assert isinstance(bench.error(bench.submit(origin=ASKER, scope="anywhere")), UnknownModel)
+
+
+def test_who_does_not_contribute_refuses_peers() -> None:
+    made = Bench(contributes=False)
+    made.start()
+    try:
+        made.serve()
+        error = made.error(made.submit(origin=ASKER))
+        assert isinstance(error, EngineUnavailable)
+        assert "does not serve others" in error.message
+    finally:
+        made.stop()
+
+
+def test_at_the_start_a_prompt_waits_for_peers_to_be_met() -> None:
+    made = Bench()
+    made.start()
+    try:
+        job = made.submit()
+        assert made.jobs()["queued"] == 1
+        made.peers(PEER)
+        assert made.dispatched().job is job
+    finally:
+        made.stop()
+
+
+def test_a_crash_tells_those_who_wait_and_its_successor_still_hears_of_those_who_run(bench: Bench) -> None:
+    bench.serve(slots=1)
+    running, waiting = bench.submit(), bench.submit()
+    _, opened = bench.asked()
+    assert bench.jobs()["queued"] == 1
+    bench.address.tell(Submit(None))  # type: ignore[arg-type]
+    bench.address.wait(PATIENCE)
+    assert "restarted" in bench.error(waiting).message
+    bench.address.start()
+    bench.let_go(opened)
+    bench.answered(running)
+    after = bench.submit()
+    bench.let_go(bench.asked()[1])
+    bench.answered(after)
