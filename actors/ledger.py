@@ -74,8 +74,11 @@ class Ledger(Actor[LedgerMessage]):
         self._book.commit()
 
     def on_exit(self) -> None:
-        if self._book is not None:
-            self._book.close()
+        if self._book is None:
+            return
+        if self.failure is None:
+            self._commit()
+        self._book.close()
 
     def on_idle(self) -> None:
         if self._urgent:

@@ -87,7 +87,15 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
         if self._lan is not None:
             with contextlib.suppress(Exception):
                 self._io.run(self._lan.close(), CLOSE_LIMIT)
-        self._io.run(self._wire.close("leaving"), CLOSE_LIMIT)
+        self._io.run(self._close(), CLOSE_LIMIT)
+
+    async def _close(self) -> None:
+        peers = [session.peer for session in self._wire.sessions()]
+        await self._wire.close("restarting" if self.failure is not None else "leaving")
+        # A closed wire says nothing more; without this whoever waits for a peer would wait for ever, and
+        # the Registry would never dial it again.
+        for peer in peers:
+            self._switchboard.peer_down(peer, "this node's connections were closed")
 
     def on_receive(self, message: SwarmPeerMessage) -> Any:
         match message:

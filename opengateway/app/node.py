@@ -120,7 +120,7 @@ class Node:
             "node",
             Supervisor,
             self.ledger,
-            Address("network", Supervisor, self.registry, self.swarm_peer, backoff=OURS),
+            Address("network", lambda: Supervisor("the rest"), self.registry, self.swarm_peer, backoff=OURS),
             self.gauge,
             self.inference,
             self.scheduler,

@@ -181,6 +181,11 @@ def _read(peer: NodeId, ask: Ask) -> Incoming:
         body = orjson.loads(ask.body)
     if not isinstance(body, dict):
         raise BadRequest("the request body is not a JSON object")
+    if _links_away(body):
+        raise BadRequest(
+            "images must come inside the request (data: URLs)",
+            hint="an address would make this node fetch what a stranger names",
+        )
     request = GenerateRequest(cast(Kind, ask.kind), ask.model, body, ask.streaming)
     return Incoming(peer, ask.stream, request, ask.opening, ask.deadline_ms / 1000)
 
@@ -199,6 +204,19 @@ def _items(batch: list[Chunk]) -> list[str | bytes]:
         else:
             items += [chunk[start : start + FRAME_CHARS] for start in range(0, len(chunk), FRAME_CHARS)]
     return items
+
+
+def _links_away(body: dict[str, Any]) -> bool:
+    """Whether an image of a message is an address that somebody would have to fetch."""
+    messages = body.get("messages")
+    for message in messages if isinstance(messages, list) else ():
+        parts = message.get("content") if isinstance(message, dict) else None
+        for part in parts if isinstance(parts, list) else ():
+            image = part.get("image_url") if isinstance(part, dict) else None
+            url = image.get("url") if isinstance(image, dict) else image
+            if url is not None and not str(url).startswith("data:"):
+                return True
+    return False
 
 
 def _frame(items: list[str | bytes], start: int, window: int) -> list[str | bytes]:

@@ -51,8 +51,8 @@ class Answer:
         for chunk in chunks:
             if isinstance(chunk, str):
                 parts.append(prefix + dumps(chunk) + suffix)
-            elif self._kind == "chat":
-                parts.append(self._event([{"index": 0, "delta": chunk, "finish_reason": None}]))
+            else:
+                parts.append(self._event([self._choice(chunk)]))
         return b"".join(parts)
 
     def closing(self, finished: Finished, *, usage: bool, stats: dict[str, Any] | None) -> bytes:
@@ -65,6 +65,14 @@ class Answer:
             parts.append(self._event([], opengateway=stats))
         return b"".join(parts) + DONE
 
+    def _choice(self, chunk: dict[str, Any]) -> dict[str, Any]:
+        """Engines hand logprobs over with the text; OpenAI has them beside it."""
+        delta = {name: value for name, value in chunk.items() if name != "logprobs"}
+        choice: dict[str, Any] = {"index": 0, "finish_reason": None, "logprobs": chunk.get("logprobs")}
+        if self._kind == "chat":
+            return choice | {"delta": delta}
+        return choice | {"text": delta.get("content") or ""}
+
     def _role(self) -> bytes:
         first = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
         return self._event([first])
@@ -75,11 +83,12 @@ class Answer:
     # -- in one piece ------------------------------------------------------------------------
 
     def whole(self, chunks: list[Chunk], finished: Finished, stats: dict[str, Any] | None) -> bytes:
-        choice: dict[str, Any] = {"index": 0, "finish_reason": finished.reason, "logprobs": None}
+        choice: dict[str, Any] = {"index": 0, "finish_reason": finished.reason, "logprobs": _logprobs(chunks)}
+        message = _message(chunks)
         if self._kind == "chat":
-            choice["message"] = _message(chunks)
+            choice["message"] = message
         else:
-            choice["text"] = "".join(chunk for chunk in chunks if isinstance(chunk, str))
+            choice["text"] = message["content"] or ""
         body = {**self._head(streamed=False), "choices": [choice], "usage": _usage(finished)}
         if stats is not None:
             body["opengateway"] = stats
@@ -139,7 +148,7 @@ def _message(chunks: list[Chunk]) -> dict[str, Any]:
                     _merge_call(calls, call)
             elif isinstance(value, str) and name != "role":
                 texts.setdefault(name, []).append(value)
-            elif value is not None and name != "role":
+            elif value is not None and name not in ("role", "logprobs"):
                 other[name] = value
     message: dict[str, Any] = {"role": "assistant"} | other
     message |= {name: "".join(parts) for name, parts in texts.items() if parts or name == "content"}
@@ -147,6 +156,17 @@ def _message(chunks: list[Chunk]) -> dict[str, Any]:
         message["tool_calls"] = [call for _, call in sorted(calls.items())]
         message["content"] = message["content"] or None
     return message
+
+
+def _logprobs(chunks: list[Chunk]) -> dict[str, list[Any]] | None:
+    """The lists of all chunks, joined name by name; None if the engine gave none."""
+    joined: dict[str, list[Any]] = {}
+    for chunk in chunks:
+        given = chunk.get("logprobs") if isinstance(chunk, dict) else None
+        for name, values in (given or {}).items():
+            if isinstance(values, list):
+                joined.setdefault(name, []).extend(values)
+    return joined or None
 
 
 def _merge_call(calls: dict[int, dict[str, Any]], part: dict[str, Any]) -> None:
