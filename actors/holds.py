@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from actors.kernel import Address, Reply
-from actors.messages import Admit, Admitted, Job, LedgerMessage, Opened, OpenHold, SchedulerMessage
+from actors.messages import (
+    Admit,
+    Admitted,
+    Dispatch,
+    Job,
+    JobEnded,
+    LedgerMessage,
+    OpenHold,
+    SchedulerMessage,
+)
 from opengateway.errors import OpenGatewayError, RequestError
 from opengateway.routing.hold import hold_for
 from opengateway.routing.views import Price, ServedModel
-from opengateway.units import NodeId
 
 LIMITS = {"max_tokens", "max_completion_tokens"}
 
@@ -25,28 +34,28 @@ def admit(
         rid, error = _answer(reply)
         scheduler.tell(Admitted(job, rid, error))
 
-    ledger.ask(ask).then(answered)
+    ledger.ask(ask, express=True).then(answered)
 
 
 def hold(
     ledger: Address[LedgerMessage],
     scheduler: Address[SchedulerMessage],
-    job: Job,
-    peer: NodeId,
+    order: Dispatch,
     model: ServedModel,
     *,
-    rid: bytes,
+    dispatch: Callable[[Dispatch], None],
 ) -> None:
-    """Set aside what the job can cost at this peer. Answered by `Opened`."""
-    price = model.price
+    """Set aside what the job can cost at this peer, and then ask the peer; or end the job with the error."""
+    job, price = order.job, order.price
     most = hold_for(job.request.kind, job.request.body, model.context)
     if most.completion_tokens and not LIMITS & job.request.body.keys():
         # The worker stops where our hold ends; what it wrote beyond that it could not be paid for.
         body = {**job.request.body, "max_tokens": most.completion_tokens}
         job.request = replace(job.request, body=body)
+    held = most.prompt_tokens * price.prompt + most.completion_tokens * price.completion
     ask = OpenHold(
-        peer,
-        rid,
+        order.peer,
+        order.rid,
         model.name[:64],
         most.prompt_tokens,
         most.completion_tokens,
@@ -56,10 +65,13 @@ def hold(
 
     def answered(reply: Reply[bytes]) -> None:
         entry, error = _answer(reply)
-        held = most.prompt_tokens * price.prompt + most.completion_tokens * price.completion
-        scheduler.tell(Opened(job, peer, price, rid, entry, error, held))
+        if error is None:
+            dispatch(replace(order, entry=entry, held=held))
+        else:
+            scheduler.tell(JobEnded(job, order.peer, None, error))
 
-    ledger.ask(ask).then(answered)
+    # Express: somebody's first token waits for it, while nobody waits for the settlements in the mailbox.
+    ledger.ask(ask, express=True).then(answered)
 
 
 def _answer(reply: Reply[bytes]) -> tuple[bytes, OpenGatewayError | None]:

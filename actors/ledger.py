@@ -43,7 +43,7 @@ BATCH_LIMIT = 256
 """Entries before a commit that does not wait for the mailbox to run dry: about 20 ms of signing."""
 
 
-DURABLE = (OpenHold, SettleHold, Earn)
+DURABLE = (OpenHold, SettleHold, Admit, Earn)
 """Their answers leave the node, so they wait for the commit. The others only tell what is written, or, as an
 admission, commit to nothing: a crash that forgets it ends the request, too."""
 
@@ -144,7 +144,7 @@ class Ledger(Actor[LedgerMessage]):
             case Unanswered(peer):
                 return [entry for who, _, entry in book.unanswered() if who == peer]
             case Admit():
-                self._written = True
+                self._urgent = self._written = True
                 admission = book.admit(
                     message.opening,
                     message.requester,

@@ -57,6 +57,22 @@ class Job:
     """The last failure: the error that the caller gets if nobody is left."""
 
 
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Ask this peer; the price is already held in our ledger."""
+
+    job: Job
+    peer: NodeId
+    ring: str
+    peer_name: str
+    price: Price
+    rid: bytes
+    entry: bytes
+    """The signed OPEN; empty if nothing is to be paid."""
+    held: int = 0
+    """Micro-credits: the most that may be paid, whatever is delivered."""
+
+
 # -- Scheduler -------------------------------------------------------------------------------------
 
 
@@ -72,20 +88,6 @@ class Abandoned:
     """The caller went away while the job was waiting."""
 
     job: Job
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """Our ledger holds the price for this job at this peer; `error` says why not."""
-
-    job: Job
-    peer: NodeId
-    price: Price
-    rid: bytes
-    entry: bytes
-    error: OpenGatewayError | None = None
-    held: int = 0
-    """Micro-credits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,6 @@ class DescribeModels(Request[list[dict[str, Any]]]):
 SchedulerMessage: TypeAlias = (
     Submit
     | Abandoned
-    | Opened
     | Admitted
     | JobEnded
     | WorkerChanged
@@ -192,22 +193,6 @@ class HangUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Dispatch:
-    """Ask this peer; the price is already held in our ledger."""
-
-    job: Job
-    peer: NodeId
-    ring: str
-    peer_name: str
-    price: Price
-    rid: bytes
-    entry: bytes
-    """The signed OPEN; empty if nothing is to be paid."""
-    held: int = 0
-    """Micro-credits: the most that may be paid, whatever is delivered."""
-
-
-@dataclass(frozen=True, slots=True)
 class Advertise:
     """Our node record is now this."""
 
@@ -219,7 +204,7 @@ class DescribeWire(Request[dict[str, Any]]):
     """Port, endpoints, LAN problem, counters, sessions."""
 
 
-SwarmPeerMessage: TypeAlias = Dial | HangUp | Dispatch | Advertise | Tick | DescribeWire
+SwarmPeerMessage: TypeAlias = Dial | HangUp | Advertise | Tick | DescribeWire
 
 # -- Registry --------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,12 +25,10 @@ from actors.messages import (
     Job,
     JobEnded,
     LedgerMessage,
-    Opened,
     PeersChanged,
     RegistryMessage,
     SchedulerMessage,
     Submit,
-    SwarmPeerMessage,
     TellPeers,
     Tick,
     Unserved,
@@ -59,7 +57,7 @@ class Scheduler(Actor[SchedulerMessage]):
         io: IoLoop,
         *,
         runners: Mapping[str, Runner],
-        swarm_peer: Address[SwarmPeerMessage],
+        dispatch: Callable[[Dispatch], None],
         registry: Address[RegistryMessage],
         ledger: Address[LedgerMessage],
         views: Mapping[str, WorkerView],
@@ -70,7 +68,7 @@ class Scheduler(Actor[SchedulerMessage]):
         super().__init__()
         self._io = io
         self._runners = runners
-        self._swarm_peer = swarm_peer
+        self._dispatch = dispatch
         self._registry = registry
         self._ledger = ledger
         self._views = views
@@ -101,8 +99,6 @@ class Scheduler(Actor[SchedulerMessage]):
                 self._submit(job)
             case JobEnded():
                 self._ended(message)
-            case Opened():
-                self._opened(message)
             case Admitted(job, rid, error):
                 self._admitted(job, rid, error)
             case Abandoned(job):
@@ -200,12 +196,14 @@ class Scheduler(Actor[SchedulerMessage]):
             else:
                 self._io.call(runner.begin, job)
             return
-        peer, rid = choice.place, secrets.token_bytes(16)
-        price = choice.model.price
+        view = self._market.peer(choice.place)
+        ring, name = (view.ring, view.name) if view is not None else ("lan", short(choice.place))
+        price, rid = choice.model.price, secrets.token_bytes(16)
+        order = Dispatch(job, choice.place, ring, name, price, rid, b"")
         if price == FREE:
-            self._opened(Opened(job, peer, price, rid, b""))
-            return
-        holds.hold(self._ledger, self.address, job, peer, choice.model, rid=rid)
+            self._dispatch(order)
+        else:
+            holds.hold(self._ledger, self.address, order, choice.model, dispatch=self._dispatch)
 
     def _wait(self, job: Job) -> None:
         if len(self._waiting) >= QUEUE_LIMIT:
@@ -221,17 +219,6 @@ class Scheduler(Actor[SchedulerMessage]):
         job.stream.on_cancel = lambda: self.address.tell(Abandoned(job))
         if job.stream.done:
             self.address.tell(Abandoned(job))
-
-    def _opened(self, opened: Opened) -> None:
-        job, peer = opened.job, opened.peer
-        if opened.error is not None:
-            self._ended(JobEnded(job, peer, None, opened.error))
-            return
-        view = self._market.peer(peer)
-        ring, name = (view.ring, view.name) if view is not None else ("lan", short(peer))
-        self._swarm_peer.tell(
-            Dispatch(job, peer, ring, name, opened.price, opened.rid, opened.entry, opened.held)
-        )
 
     # -- a job leaves --------------------------------------------------------------------
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from actors.io_loop import IoLoop
 from actors.kernel import Actor, Address, Refused
+from actors.lines import Lines
 from actors.messages import (
     Advertise,
     DescribeWire,
     Dial,
-    Dispatch,
     HangUp,
     LeftLink,
     RegistryMessage,
@@ -53,6 +53,7 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
         self,
         io: IoLoop,
         port: Port,
+        lines: Lines,
         *,
         make_switchboard: Callable[[], Switchboard],
         make_wire: Callable[[Switchboard, Callable[[], bytes]], Wire],
@@ -63,6 +64,7 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
         super().__init__()
         self._io = io
         self._port = port
+        self._lines = lines
         self._registry = registry
         self._make_lan = make_lan
         self._record = first_record()
@@ -74,6 +76,7 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
 
     def on_start(self) -> None:
         self._port.number = self._io.run(self._wire.start(self._port.host, self._port.number), START_LIMIT)
+        self._io.call(setattr, self._lines, "switchboard", self._switchboard)
         self._registry.tell(WireUp(self._port.number))
         if self._make_lan is not None:
             self._io.run(self._start_lan(self._make_lan), START_LIMIT)
@@ -90,6 +93,7 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
         self._io.run(self._close(), CLOSE_LIMIT)
 
     async def _close(self) -> None:
+        self._lines.switchboard = None
         peers = [session.peer for session in self._wire.sessions()]
         await self._wire.close("restarting" if self.failure is not None else "leaving")
         # A closed wire says nothing more; without this whoever waits for a peer would wait for ever, and
@@ -99,8 +103,6 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
 
     def on_receive(self, message: SwarmPeerMessage) -> Any:
         match message:
-            case Dispatch():
-                self._io.call(self._switchboard.dispatch, message)
             case Dial(endpoint, expect):
                 self._io.call(self._wire.dial, endpoint, expect)
             case HangUp(peer, reason):

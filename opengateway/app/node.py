@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from actors.inference_worker import InferenceWorker
 from actors.io_loop import IoLoop
 from actors.kernel import Address, Backoff, Supervisor
 from actors.ledger import Ledger
+from actors.lines import Lines
 from actors.messages import (
     ClustersRead,
     GaugeMessage,
@@ -39,7 +41,6 @@ from actors.messages import (
     RegistryMessage,
     SchedulerMessage,
     SwarmPeerMessage,
-    Tick,
     WorkerChanged,
 )
 from actors.own_record import OwnRecord
@@ -50,14 +51,9 @@ from actors.swarm_peer import Port, SwarmPeer
 from actors.switchboard import Switchboard
 from opengateway import __version__
 from opengateway.app.engines import Engines
-from opengateway.app.gateway.control import Control, Parts
-from opengateway.app.gateway.meter import Meter
-from opengateway.app.gateway.model_routes import ModelRoutes
-from opengateway.app.gateway.openai_api import OpenAiApi
-from opengateway.app.gateway.server import HttpServer
 from opengateway.app.gateway.status import facts_of
+from opengateway.app.http_port import http_port
 from opengateway.app.prices import price_of
-from opengateway.app.scrape import Scrape
 from opengateway.config import Config
 from opengateway.discovery.lan import Lan
 from opengateway.discovery.peer_cache import PeerCache
@@ -69,6 +65,8 @@ from opengateway.models.clusters import fetch
 from opengateway.models.machine import Machine
 from opengateway.routing.views import WorkerView
 from opengateway.transport.zmq_wire import zmq_wire
+from opengateway.units import NodeId
+from opengateway.wire.hub import Wire
 
 WORLD = Backoff(first=0.2, limit=15.0, tries=None, settled=30.0)
 """For what breaks because the world does: engines, ports, disks. Tried for ever."""
@@ -126,6 +124,7 @@ class Node:
             self.scheduler,
             self.gateway,
         )
+        self.lines = Lines(self.io, self.ledger, self.scheduler)
         self.port = Port(self.config.wire.host, self.config.wire.port)
         self.own = OwnRecord(
             self.identity,
@@ -138,11 +137,7 @@ class Node:
             contributes=self.config.contribute.when != "never",
             private=bool(self.config.network.secret),
         )
-        self.meter = Meter()
-        http = self.config.http
-        self.http = HttpServer(
-            http.host, http.port, self.token, routes=self._routes, not_ready=self._not_ready
-        )
+        self.http = http_port(self)
 
     def _ledger(self) -> Ledger:
         return Ledger(self.home.ledger_db, self.identity, self.net, now_ms=_now_ms)
@@ -159,42 +154,44 @@ class Node:
         )
 
     def _swarm_peer(self) -> SwarmPeer:
-        net, identity = self.net, self.identity
         return SwarmPeer(
             self.io,
             self.port,
-            make_switchboard=lambda: Switchboard(
-                self.io,
-                identity,
-                net,
-                registry=self.registry,
-                scheduler=self.scheduler,
-                ledger=self.ledger,
-                now_ms=_now_ms,
-            ),
-            make_wire=lambda handler, record: zmq_wire(
-                identity, net, self.config.network.secret, record=record, handler=handler
-            ),
-            make_lan=(lambda port, found, lost: Lan(identity.node_id, net, port, found=found, lost=lost))
-            if self.config.lan.enabled
-            else None,
+            self.lines,
+            make_switchboard=self._switchboard,
+            make_wire=self._wire,
+            make_lan=self._lan if self.config.lan.enabled else None,
             first_record=lambda: self.own.signed or self.own.sign(),
             registry=self.registry,
         )
 
-    def _scout(self) -> Scout:
-        return Scout(
+    def _switchboard(self) -> Switchboard:
+        return Switchboard(
             self.io,
-            choose=self.engines.look,
-            add=self.engines.add,
-            inference=self.inference,
+            self.identity,
+            self.net,
+            registry=self.registry,
+            scheduler=self.scheduler,
+            ledger=self.ledger,
+            now_ms=_now_ms,
         )
+
+    def _wire(self, handler: Switchboard, record: Callable[[], bytes]) -> Wire:
+        secret = self.config.network.secret
+        return zmq_wire(self.identity, self.net, secret, record=record, handler=handler)
+
+    def _lan(self, port: int, found: Callable[[Any], None], lost: Callable[[NodeId], None]) -> Lan:
+        return Lan(self.identity.node_id, self.net, port, found=found, lost=lost)
+
+    def _scout(self) -> Scout:
+        engines = self.engines
+        return Scout(self.io, choose=engines.look, add=engines.add, inference=self.inference)
 
     def _scheduler(self) -> Scheduler:
         return Scheduler(
             self.io,
             runners=self.engines.runners,
-            swarm_peer=self.swarm_peer,
+            dispatch=self.lines.dispatch,
             registry=self.registry,
             ledger=self.ledger,
             views=self.engines.views,
@@ -215,31 +212,6 @@ class Node:
             runners=self.engines.runners,
             changed=self._worker_changed,
         )
-
-    def _routes(self) -> list[Any]:
-        parts = Parts(
-            root=self.root,
-            ledger=self.ledger,
-            registry=self.registry,
-            swarm_peer=self.swarm_peer,
-            gauge=self.gauge,
-            scheduler=self.scheduler,
-            workers=self.engines.views,
-            facts=self.facts,
-            stop=self.stopped.set,
-        )
-        groups = (
-            OpenAiApi(self.scheduler, self.meter),
-            Control(parts),
-            ModelRoutes(
-                self.home.models,
-                self.engines.running,
-                look=lambda: self.scout.tell(Tick()),
-                release=self._release,
-            ),
-            Scrape(parts, self.meter),
-        )
-        return [route for group in groups for route in group.routes()]
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -265,7 +237,7 @@ class Node:
         self.root.close()
         self.io.stop()
 
-    def _release(self, file: Path) -> None:
+    def release(self, file: Path) -> None:
         """The model in this file is going: its engine is ended, and nobody is sent there any more."""
         worker = self.engines.drop(file)
         if worker is not None:
@@ -292,7 +264,7 @@ class Node:
         registry = await fetch(self.config.cluster_registry_url, self.home.path / "clusters.json")
         self.registry.tell(ClustersRead(registry))
 
-    def _not_ready(self) -> list[str]:
+    def not_ready(self) -> list[str]:
         return [
             f"{view.name} is starting"
             for view in list(self.engines.views.values())

@@ -1,0 +1,49 @@
+"""The HTTP port of a node: which routes there are, and whom they ask."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from actors.messages import Tick
+from opengateway.app.gateway.control import Control, Parts
+from opengateway.app.gateway.meter import Meter
+from opengateway.app.gateway.model_routes import ModelRoutes
+from opengateway.app.gateway.openai_api import OpenAiApi
+from opengateway.app.gateway.server import HttpServer
+from opengateway.app.scrape import Scrape
+
+if TYPE_CHECKING:
+    from opengateway.app.node import Node
+
+
+def http_port(node: Node) -> HttpServer:
+    """Not open yet: the Gateway actor opens and closes it."""
+    meter = Meter()
+    http = node.config.http
+    return HttpServer(
+        http.host, http.port, node.token, routes=lambda: _routes(node, meter), not_ready=node.not_ready
+    )
+
+
+def _routes(node: Node, meter: Meter) -> list[web.RouteDef]:
+    parts = Parts(
+        root=node.root,
+        ledger=node.ledger,
+        registry=node.registry,
+        swarm_peer=node.swarm_peer,
+        gauge=node.gauge,
+        scheduler=node.scheduler,
+        workers=node.engines.views,
+        facts=node.facts,
+        stop=node.stopped.set,
+    )
+    models = ModelRoutes(
+        node.home.models,
+        node.engines.running,
+        look=lambda: node.scout.tell(Tick()),
+        release=node.release,
+    )
+    groups = (OpenAiApi(node.scheduler, meter), Control(parts), models, Scrape(parts, meter))
+    return [route for group in groups for route in group.routes()]
