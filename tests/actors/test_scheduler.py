@@ -100,16 +100,25 @@ class Bench:
         given = {"contributes": True, "private": True, **settings}
         self.io, self.engine = IoLoop(), Gate()
         self.lines: dict[str, queue.Queue[tuple[Any, Reply[Any] | None]]] = {
-            name: queue.Queue() for name in ("swarm_peer", "registry", "ledger")
+            name: queue.Queue() for name in ("peers", "registry", "ledger")
         }
         self.others: dict[str, Address[Any]] = {
-            name: Address(name, lambda heard=heard: Line(heard)) for name, heard in self.lines.items()
+            name: Address(name, lambda heard=heard: Line(heard))
+            for name, heard in self.lines.items()
+            if name != "peers"
         }
         self.runners: dict[str, Runner] = {}
         self.views: dict[str, WorkerView] = {}
         self.address: Address[Any] = Address(
             "scheduler",
-            lambda: Scheduler(self.io, runners=self.runners, views=self.views, **self.others, **given),
+            lambda: Scheduler(
+                self.io,
+                runners=self.runners,
+                views=self.views,
+                dispatch=lambda order: self.lines["peers"].put((order, None)),
+                **self.others,
+                **given,
+            ),
         )
         self.runners[PLACE] = Runner(
             self.io,
@@ -156,7 +165,7 @@ class Bench:
                 return message, reply
 
     def dispatched(self) -> Dispatch:
-        dispatch, _ = self.heard("swarm_peer", Dispatch)
+        dispatch, _ = self.heard("peers", Dispatch)
         assert isinstance(dispatch, Dispatch)
         return dispatch
 
