@@ -43,9 +43,10 @@ BATCH_LIMIT = 256
 """Entries before a commit that does not wait for the mailbox to run dry: about 20 ms of signing."""
 
 
-DURABLE = (OpenHold, SettleHold, Admit, Earn)
-"""Their answers leave the node, so they wait for the commit. The others only tell what is written, or, as an
-admission, commit to nothing: a crash that forgets it ends the request, too."""
+DURABLE = (OpenHold, SettleHold, Earn)
+"""Their answers leave the node, so they wait for the commit. The others only tell what is written. An
+admission is committed at once, but nobody waits for it: that takes 3 ms, a first token longer. If a crash
+forgot it, the SETTLE of what had arrived by then would belong to nothing, and all later ones to nothing, too."""
 
 
 class Ledger(Actor[LedgerMessage]):
@@ -60,6 +61,8 @@ class Ledger(Actor[LedgerMessage]):
         """Something was written since the last commit."""
         self._gathering = False
         """A Tick is on its way."""
+        self._sound = False
+        """No message is half done."""
 
     @property
     def book(self) -> Book:
@@ -78,6 +81,8 @@ class Ledger(Actor[LedgerMessage]):
             return
         if self.failure is None:
             self._commit()
+        elif self._sound and self._written:  # those who wait have been told of the crash
+            self._book.commit()
         self._book.close()
 
     def on_idle(self) -> None:
@@ -88,10 +93,13 @@ class Ledger(Actor[LedgerMessage]):
 
     def on_receive(self, message: LedgerMessage) -> Any:
         reply = self.reply
+        self._sound = False
         try:
             answer = self._do(message)
+            self._sound = True
         except OpenGatewayError as error:
             # A refusal is an answer. It commits to nothing, so it need not wait for the commit.
+            self._sound = True
             if reply is not None:
                 reply.refuse(error)
                 return LATER

@@ -152,3 +152,27 @@ def test_a_restarted_node_keeps_its_books_and_is_found_again(tmp_path: Path) -> 
                 lambda: sum(n.get("/node/ledger/balance")["balance"] for n in (asking, serving)) == 0,
                 "both books agree",
             )
+
+
+def test_a_serving_node_killed_right_after_an_answer_is_paid_for_it_and_all_later_ones(
+    tmp_path: Path,
+) -> None:
+    """A forgotten admission would make every later settlement of the pair belong to nothing."""
+    with joined(tmp_path, kind="pocket") as pair:
+        asking, serving = pair.asking, pair.serving
+        serving.config["wire"]["port"] = serving.info["wire_port"]
+        asking.post(CHAT, chat())
+        serving.kill9()
+        serving.start()
+        until(
+            lambda: "up" in [peer["state"] for peer in asking.get("/node/peers")["peers"]], "they meet again"
+        )
+        asking.post(CHAT, chat())
+        until(
+            lambda: (
+                asking.get("/node/ledger/balance")["spent"]
+                == serving.get("/node/ledger/balance")["earned"]
+                > 0
+            ),
+            "both books agree",
+        )
