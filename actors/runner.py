@@ -97,7 +97,11 @@ class Runner:
 
     def _ended(self) -> OpenGatewayError:
         if self._closed:
-            return EngineFailed(f"the engine ended while it was answering: {self._closed}", retry_after=2.0)
+            return EngineFailed(
+                f"the engine ended while it was answering: {self._closed}",
+                hint="the node starts it again; repeat the request",
+                retry_after=2.0,
+            )
         return Cancelled()
 
     def _note_speed(self, job: Job) -> None:

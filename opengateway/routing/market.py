@@ -48,6 +48,8 @@ class Market:
         self._peers: dict[NodeId, PeerView] = {}
         self._busy: defaultdict[Place, int] = defaultdict(int)
         self._penalised: dict[Place, float] = {}
+        self._full_until: dict[Place, float] = {}
+        """Of places that have said themselves that they are busy."""
         self._vanished: dict[str, float] = {}
         """When peers ceased to offer a model."""
 
@@ -57,8 +59,11 @@ class Market:
         self._workers[view.name] = view
 
     def peers_changed(self, peers: tuple[PeerView, ...], *, now: float) -> None:
-        before = self._names_at_peers()
+        before, peers_before = self._names_at_peers(), set(self._peers)
         self._peers = {peer.node_id: peer for peer in peers}
+        for gone in peers_before - self._peers.keys():  # whoever comes back comes back without blame
+            self._penalised.pop(gone, None)
+            self._full_until.pop(gone, None)
         after = self._names_at_peers()
         kept = {name: at for name, at in self._vanished.items() if now - at < RETURNING}
         kept |= dict.fromkeys(before, now)
@@ -82,11 +87,14 @@ class Market:
 
     def succeeded(self, place: Place) -> None:
         self._penalised.pop(place, None)
+        self._full_until.pop(place, None)
 
     def failed(self, place: Place, error: OpenGatewayError, now: float) -> None:
         """Ask it last for a while: as long as it said, or `PENALTY`."""
         pause = PENALTY if error.retry_after is None else min(error.retry_after, 60.0)
         self._penalised[place] = now + pause
+        if isinstance(error, AllBusy):
+            self._full_until[place] = now + pause
 
     def local_price(self, model: str) -> Price:
         """What this node asks for a model that it serves."""
@@ -132,7 +140,8 @@ class Market:
             return self._nobody(wanted, scope)
         models = {offer.place: served for offer, served in found}
         untried = [offer for offer, _ in found if offer.place not in tried]
-        free = [o for o in untried if o.busy < o.slots and not (patient and o.penalty_s > 0)]
+        early = {place for place, until in self._full_until.items() if patient and now < until}
+        free = [o for o in untried if o.busy < o.slots and o.place not in early]
         if free:
             best = order(free, scope)[0]
             return Choice(best.place, models[best.place], best.ring)

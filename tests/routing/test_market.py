@@ -196,6 +196,23 @@ def test_an_answer_ends_the_penalty_at_once() -> None:
     assert chosen(made).place == peer_id(1)
 
 
+def test_a_request_that_waits_does_not_go_back_before_its_time() -> None:
+    made = market(peer(1))
+    made.failed(peer_id(1), AllBusy(retry_after=2.0), now=0.0)
+    asked = {"tried": frozenset[Place](), "patient": True}
+    assert isinstance(made.choose(MODELS[0], "anywhere", now=1.0, **asked), AllBusy)
+    assert isinstance(made.choose(MODELS[0], "anywhere", now=2.1, **asked), Choice)
+    assert isinstance(made.choose(MODELS[0], "anywhere", now=1.0, tried=frozenset()), Choice)
+
+
+def test_a_peer_that_comes_back_comes_back_without_blame() -> None:
+    made = market(peer(1, ring="lan"), peer(2, ring="world"))
+    made.failed(peer_id(1), EngineFailed(), now=0.0)
+    made.peers_changed((peer(2, ring="world"),), now=0.1)
+    made.peers_changed((peer(1, ring="lan"), peer(2, ring="world")), now=0.2)
+    assert chosen(made).place == peer_id(1)
+
+
 def test_a_peer_cannot_ask_for_an_endless_penalty() -> None:
     made = market(peer(1, ring="lan"), peer(2, ring="world"))
     made.failed(peer_id(1), AllBusy(retry_after=1e9), now=0.0)
