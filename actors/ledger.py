@@ -46,7 +46,7 @@ BATCH_LIMIT = 256
 DURABLE = (OpenHold, SettleHold, Earn)
 """Their answers leave the node, so they wait for the commit. The others only tell what is written. An
 admission is committed at once, but nobody waits for it: that takes 3 ms, a first token longer. If a crash
-forgot it, the SETTLE of what had arrived by then would be refused, and with it all later ones of that peer."""
+forgot it, the SETTLE of what had arrived by then would be refused, and with it all later ones of the peer."""
 
 
 class Ledger(Actor[LedgerMessage]):
