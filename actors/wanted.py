@@ -70,7 +70,9 @@ class Wanted:
 
     def failed(self, endpoint: str, reason: str) -> None:
         for waiting in self._take(w for w in self.waiting if w.name == endpoint):
-            waiting.reply.refuse(PeerUnreachable(f"{endpoint}: {reason}", hint=HINT))
+            waiting.reply.refuse(
+                PeerUnreachable(reason if endpoint in reason else f"{endpoint}: {reason}", hint=HINT)
+            )
 
     def expire(self) -> None:
         now = time.monotonic()
