@@ -163,17 +163,20 @@ def _logprobs(chunks: list[Chunk]) -> dict[str, list[Any]] | None:
     joined: dict[str, list[Any]] = {}
     for chunk in chunks:
         given = chunk.get("logprobs") if isinstance(chunk, dict) else None
-        for name, values in (given or {}).items():
+        for name, values in given.items() if isinstance(given, dict) else ():
             if isinstance(values, list):
                 joined.setdefault(name, []).extend(values)
     return joined or None
 
 
-def _merge_call(calls: dict[int, dict[str, Any]], part: dict[str, Any]) -> None:
-    index = part.get("index", 0)
+def _merge_call(calls: dict[int, dict[str, Any]], part: Any) -> None:
+    """A peer's delta is some JSON: what is not a piece of a call is left out."""
+    if not isinstance(part, dict) or not isinstance(index := part.get("index", 0), int):
+        return
     call = calls.setdefault(index, {"type": "function", "function": {"name": "", "arguments": ""}})
     if part.get("id"):
         call["id"] = part["id"]
-    function = part.get("function") or {}
-    call["function"]["name"] += function.get("name") or ""
-    call["function"]["arguments"] += function.get("arguments") or ""
+    function = part.get("function")
+    for name in ("name", "arguments"):
+        piece = function.get(name) if isinstance(function, dict) else None
+        call["function"][name] += piece if isinstance(piece, str) else ""

@@ -38,17 +38,23 @@ def read_body(raw: bytes, kind: Kind) -> Asked:
         raise BadRequest(f"the body is not JSON: {error}") from error
     if not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object")
-    model = body.pop("model", "") or ""
+    model = _given(body, "model", "")
     if not isinstance(model, str) or len(model) > NAME_LIMIT:
         raise BadRequest("`model` must be a name")
-    streaming = body.pop("stream", False) or False
+    streaming = _given(body, "stream", default=False)
     if not isinstance(streaming, bool):
         raise BadRequest("`stream` must be true or false")
-    options = body.pop("stream_options", None) or {}
+    options = _given(body, "stream_options", {})
     if not isinstance(options, dict):
         raise BadRequest("`stream_options` must be an object")
     _CHECKS[kind](body)
     return Asked(GenerateRequest(kind, model, body, streaming), streaming, bool(options.get("include_usage")))
+
+
+def _given(body: dict[str, Any], name: str, default: Any) -> Any:
+    """Taken out of the body; null is the same as leaving it out, as OpenAI's clients send it."""
+    value = body.pop(name, None)
+    return default if value is None else value
 
 
 def read_scope(value: str | None) -> str:
@@ -105,7 +111,7 @@ def _sampling(body: dict[str, Any]) -> None:
     if len(stops) > 4 or any(not isinstance(text, str) for text in stops):
         raise BadRequest("`stop` must be a text or a list of up to 4 texts")
     seed = body.get("seed")
-    if seed is not None and not isinstance(seed, int):
+    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
         raise BadRequest("`seed` must be a whole number")
 
 

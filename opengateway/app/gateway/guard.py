@@ -32,18 +32,27 @@ def check_host(headers: CIMultiDictProxy[str], own_host: str) -> None:
             hint="use http://127.0.0.1 or http://localhost",
         )
     origin = headers.get("Origin")
-    if origin is not None and not _ours(urlsplit(origin).netloc, own_host, loopback_only=True):
+    if origin is not None and not _ours(_netloc(origin), own_host, loopback_only=True):
         raise ForbiddenOrigin(f"pages from {origin[:80]!r} may not use this node")
 
 
 def check_token(headers: CIMultiDictProxy[str], token: str) -> None:
     """Raises `Unauthorized` without the control token; compared in constant time."""
-    given = headers.get("Authorization", "").removeprefix("Bearer ").strip()
-    if not hmac.compare_digest(given.encode(), token.encode()):
+    scheme, _, given = headers.get("Authorization", "").partition(" ")
+    # What is no text in the header arrives as lone surrogates, which have no encoding.
+    same = hmac.compare_digest(given.strip().encode(errors="replace"), token.encode())
+    if scheme.lower() != "bearer" or not same:
         raise Unauthorized(
             "/node/* needs this node's control token",
             hint="send `Authorization: Bearer TOKEN` with the token in run/control.token of the node's home",
         )
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # "http://[" is no URL
+        return ""
 
 
 def _ours(netloc: str, own_host: str, *, loopback_only: bool = False) -> bool:
