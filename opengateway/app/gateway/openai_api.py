@@ -66,7 +66,7 @@ class OpenAiApi:
             asked = read_body(await request.read(), kind)
             scope = read_scope(request.headers.get("x-opengateway-scope"))
             job = Job(asked.request, Stream(), scope=scope)
-            wants_stats = "x-opengateway-stats" in request.headers
+            wants_stats = request.headers.get("x-opengateway-stats", "0") not in ("", "0")
             if not self._scheduler.tell(Submit(job)):
                 raise AllBusy("this node is overloaded", retry_after=2.0)
             try:
