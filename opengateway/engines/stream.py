@@ -58,6 +58,8 @@ class Stream:
         self.created = time.monotonic()
         self.first_at: float | None = None
         """Monotonic seconds of the first chunk: time to first token is `first_at - created`."""
+        self.moved_at = self.created
+        """Monotonic seconds of the newest chunk: an answer that does not move holds a slot for nothing."""
         self.ended_at: float | None = None
         self.cost: int | None = None
         """Micro-credits that the answer cost us, once settled; None if it cost nothing or is open."""
@@ -87,8 +89,9 @@ class Stream:
         """Append. False means that the reader is behind: `await room()` before the next."""
         if self.done:
             return True
+        self.moved_at = time.monotonic()
         if self.first_at is None:
-            self.first_at = time.monotonic()
+            self.first_at = self.moved_at
         self._waiting.extend(chunks)
         self._wake_reader()
         return len(self._waiting) < self._limit
@@ -148,6 +151,16 @@ class Stream:
         if self._producer is not None and not self._producer.done():
             self._producer.set_result(None)
         if not ended_before and self.on_cancel is not None:
+            self.on_cancel()
+
+    def give_up(self, error: OpenGatewayError) -> None:
+        """The answer has come to a standstill: end it with this error, and let go of what makes it."""
+        if self.done:
+            return
+        self.fail(error)
+        if self._producer is not None and not self._producer.done():
+            self._producer.set_result(None)
+        if self.on_cancel is not None:
             self.on_cancel()
 
     async def _wait(self) -> None:

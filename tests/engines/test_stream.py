@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opengateway.engines.stream import Chunk, Finished, Route, Stream
-from opengateway.errors import Cancelled, EngineFailed, OpenGatewayError
+from opengateway.errors import Cancelled, EngineFailed, OpenGatewayError, WorkerLost
 
 DONE = Finished("stop", 3, 5)
 PATIENCE = 5.0
@@ -180,5 +180,24 @@ def test_the_time_to_the_first_token_is_that_of_the_first_chunk() -> None:
         stream.put(["b"])
         assert first is not None
         assert stream.first_at == first >= stream.created
+
+    run(main())
+
+
+def test_an_answer_that_stands_still_is_ended_and_its_producer_let_go() -> None:
+    async def main() -> None:
+        stream, told = Stream(limit=1), list[int]()
+        stream.on_cancel = lambda: told.append(1)
+        stream.put(["a"])
+        full = asyncio.create_task(stream.room())
+        await asyncio.sleep(0)
+        stream.give_up(WorkerLost("it stands still"))
+        await full
+        assert told == [1]
+        assert await stream.read() == ["a"]
+        with pytest.raises(WorkerLost, match="stands still"):
+            await stream.read()
+        stream.give_up(WorkerLost("again"))
+        assert told == [1]
 
     run(main())
