@@ -1,0 +1,159 @@
+// One file, everything in it, one verdict.
+import { readFileSync } from "node:fs";
+import { decode, isBytes } from "./cbor.mjs";
+import { Chain } from "./chain.mjs";
+import { Broken, OPEN, genuine, readSigned, same } from "./entry.mjs";
+import { File, Torn, Unreadable } from "./file.mjs";
+import { readNote } from "./notes.mjs";
+import { proves } from "./proofs.mjs";
+import { CLOCKS_APART } from "./rules.mjs";
+import { readVoucher, vouchedBy } from "./voucher.mjs";
+
+const [VALID, WARNINGS, TAMPERED, PROVEN, TRUNCATED, UNREADABLE] = [0, 1, 2, 3, 4, 5];
+const RANK = [0, 1, 3, 5, 2, 4];
+const OTHERS = {
+  E_VERSION: UNREADABLE, E_KIND: UNREADABLE, E_UNREADABLE: UNREADABLE,
+  E_TORN: TRUNCATED, E_TRUNCATED: TRUNCATED, E_BEHIND: TRUNCATED,
+  E_PEERFORK: PROVEN, E_PEERHISTORY: PROVEN, E_FORK: PROVEN,
+  E_UNDERSETTLE: PROVEN, E_CONFLICT: PROVEN, E_EQUIVOCATION: PROVEN,
+};
+
+const severity = (code) => OTHERS[code] ?? (code.startsWith("W_") ? WARNINGS : TAMPERED);
+
+export function audit({ file: path, evidence = [], checkpoints = [], limit = null, policy = {} }) {
+  const findings = [];
+  const add = (code, seq, detail, proven = false) =>
+    findings.push({ code, seq, detail, severity: proven ? PROVEN : severity(code) });
+  const report = { tool: "ogwl-verify.mjs", format: "OGWL1", file: path, findings };
+  try {
+    const file = new File(path);
+    whole(file, add, report, { evidence, checkpoints, limit, policy });
+  } catch (error) {
+    if (!(error instanceof Unreadable)) throw error;
+    add("E_UNREADABLE", -1, error.message);
+  }
+  const worst = findings.reduce((a, b) => (RANK[b.severity] > RANK[a] ? b.severity : a), VALID);
+  return { ...report, exit: worst };
+}
+
+function whole(file, add, report, asked) {
+  const now = BigInt(Date.now());
+  const latest = (now < file.created ? now : file.created) + CLOCKS_APART;
+  const limit = asked.policy.credit_limit === undefined ? asked.limit : BigInt(asked.policy.credit_limit) * 1_000_000n;
+  const chain = new Chain(file.net, file.author, latest, limit, add);
+  for (const name of asked.evidence) loadEvidence(name, file, chain, add);
+  const notes = asked.checkpoints.map((name) => readFileSync(name, "utf8"));
+  const trailer = skim(file);
+  const read = readNotes([...notes, ...(trailer?.checkpoints ?? [])], file, add);
+  for (const note of read) chain.roots.set(Number(note.size), null);
+  try {
+    for (const record of file.records()) chain.entry(record);
+    chain.finish();
+    file.trailer();
+  } catch (error) {
+    if (!(error instanceof Torn)) throw error;
+    chain.finish();
+    add("E_TORN", -1, error.message);
+  }
+  report.subject = { entries: chain.tree.size, root: chain.tree.root().toString("hex") };
+  checkNotes(read, chain, add, asked.policy);
+  if (trailer === null) return;
+  if (!trailer.intact) add("E_DIGEST", -1, "the file's digest does not fit, or something follows it");
+  for (const voucher of trailer.vouchers) checkVoucher(voucher, chain, add);
+  for (const proof of trailer.proofs) {
+    if (!isBytes(proof) || !proves(proof, file.net)) add("E_PROOF", -1, "an enclosed fault proof proves nothing");
+  }
+}
+
+// The trailer stands behind the entries, and names the sizes at which their tree is looked at.
+function skim(file) {
+  const start = file.at;
+  try {
+    for (const _ of file.records());
+    return file.trailer();
+  } catch (error) {
+    if (!(error instanceof Torn)) throw error;
+    return null;
+  } finally {
+    file.at = start;
+  }
+}
+
+function loadEvidence(name, file, chain, add) {
+  try {
+    const [body, signature] = decode(readFileSync(name));
+    const entry = readSigned(body, signature, file.net);
+    if (!same(entry.author, file.author) || !genuine(entry)) throw new Broken("E_EVIDENCE", "not by this author");
+    chain.evidence.set(entry.seq, entry);
+  } catch (error) {
+    add("E_EVIDENCE", -1, `${name} is no evidence: ${error.message}`);
+  }
+}
+
+function readNotes(texts, file, add) {
+  const read = [];
+  for (const text of texts) {
+    const note = typeof text === "string" ? readNote(text) : null;
+    if (note === null) add("E_CHECKPOINT", -1, "not a checkpoint");
+    else if (!same(note.author, file.author)) add("E_CHECKPOINT", -1, "a checkpoint of another ledger");
+    else if (!note.signed) add("E_CHECKPOINT", -1, `the checkpoint of ${note.size} entries is not signed by its author`);
+    else read.push(note);
+  }
+  return read;
+}
+
+function checkNotes(read, chain, add, policy) {
+  const roots = new Map();
+  const witnessed = new Map();
+  for (const note of read) {
+    const at = `the checkpoint of ${note.size} entries`;
+    const before = roots.get(note.size);
+    if (before !== undefined && !same(before, note.root)) add("E_CONFLICT", -1, `${at}: another with another root`, true);
+    roots.set(note.size, note.root);
+    for (const witness of note.bad) add("E_COSIG", -1, `${at}: a bad cosignature by ${witness}`);
+    for (const { witness } of note.cosigned) {
+      const key = `${witness} ${note.size}`;
+      const seen = witnessed.get(key);
+      if (seen !== undefined && !same(seen, note.root)) add("E_EQUIVOCATION", -1, `${at}: ${witness} signed two`, true);
+      witnessed.set(key, note.root);
+    }
+    if (note.size > BigInt(chain.tree.size)) add("E_BEHIND", -1, `${at} is ahead of this file`);
+    else if (note.size > 0n && !same(chain.roots.get(Number(note.size)), note.root)) {
+      add("E_ROOT", -1, `${at} has another root than the entries here`);
+    }
+  }
+  if (policy.quorum !== undefined) checkQuorum(read, add, policy);
+}
+
+function checkQuorum(read, add, policy) {
+  const trusted = policy.witnesses === undefined ? null : new Set(policy.witnesses.map(fromBase32));
+  for (const note of read) {
+    const names = new Set(note.cosigned.map((one) => one.witness));
+    const good = [...names].filter((name) => trusted === null || trusted.has(name));
+    if (good.length < policy.quorum) add("E_QUORUM", -1, `cosigned by ${good.length} of ${policy.quorum} witnesses`);
+  }
+  if (read.length === 0) add("E_QUORUM", -1, "there is no checkpoint");
+}
+
+function fromBase32(text) {
+  let bits = 0n;
+  for (const letter of text.toLowerCase()) bits = (bits << 5n) | BigInt("abcdefghijklmnopqrstuvwxyz234567".indexOf(letter));
+  return (bits >> 4n).toString(16).padStart(64, "0");
+}
+
+function checkVoucher(value, chain, add) {
+  const fits = Array.isArray(value) && value.length === 2 && value.every((one) => isBytes(one));
+  const voucher = fits ? readVoucher(...value) : null;
+  if (voucher === null) {
+    add("E_VOUCHER", -1, "an enclosed voucher is none");
+    return;
+  }
+  const name = voucher.openLeaf.toString("hex");
+  const end = chain.settled.get(name);
+  const owner = end ?? chain.openings.get(name);
+  if (owner === undefined) return; // for an OPEN that is not in this file
+  if (!vouchedBy(owner.author, voucher)) add("E_VOUCHER", -1, "a voucher that is not signed by its debtor");
+  else if (end !== undefined && genuine(end) && end.kind !== OPEN && end.amount < voucher.amount) {
+    add("E_UNDERSETTLE", Number(end.seq), `settled ${end.amount} after vouching for ${voucher.amount}`, true);
+  }
+}

@@ -1,0 +1,211 @@
+// The audit of one chain, entry by entry.
+import {
+  ADJ, Broken, EARN, GENESIS, OPEN, SETTLE, VOID, genuine, leafOf, readSigned, same,
+} from "./entry.mjs";
+import { pieces } from "./file.mjs";
+import * as rules from "./rules.mjs";
+import { Frontier } from "./tree.mjs";
+import { readVoucher, vouchedBy } from "./voucher.mjs";
+
+const hex = (bytes) => bytes.toString("hex");
+const latin = (...all) => all.map((bytes) => bytes.toString("latin1")).join("");
+
+export class Chain {
+  constructor(net, author, latest, limit, add) {
+    Object.assign(this, { net, author, latest, limit, add });
+    this.index = -1;
+    this.previous = null;
+    this.sound = false;
+    this.tree = new Frontier();
+    this.pairs = new Map();
+    this.opens = new Map();
+    this.requests = new Map();
+    this.places = new Map();
+    this.highest = new Map();
+    this.evidence = new Map();
+    this.settled = new Map(); // leaf of an OPEN -> what its author signed for it in the end
+    this.openings = new Map(); // leaf of an OPEN -> its author
+    this.roots = new Map(); // sizes that checkpoints name -> root
+  }
+
+  finding(code, text, proven = false) {
+    this.add(code, this.index, text, proven);
+  }
+
+  broken(run, rename = (code) => code) {
+    try {
+      run();
+      return true;
+    } catch (error) {
+      if (!(error instanceof Broken)) throw error;
+      this.finding(rename(error.code), error.message);
+      return false;
+    }
+  }
+
+  entry(record) {
+    this.index += 1;
+    const parts = pieces(record);
+    let e = null;
+    if (parts === null) this.finding("E_FORMAT", "a record is not [body, signature]");
+    else this.broken(() => (e = readSigned(parts[0], parts[1], this.net)));
+    this.tree.append(e === null ? leafOf(record) : e.leaf);
+    const size = this.tree.size;
+    if (this.roots.has(size)) this.roots.set(size, this.tree.root());
+    if (e === null) {
+      [this.previous, this.sound] = [null, false];
+      return;
+    }
+    const sound = this.signature(e);
+    this.terms(e);
+    this.continues(e, sound);
+    this.holds(e);
+    this.halves(e, parts.slice(2));
+    this.compareEvidence(e, sound);
+    [this.previous, this.sound] = [e, sound];
+    if (e.kind !== GENESIS) {
+      this.pairs.set(latin(e.peer), e);
+      this.once(this.requests, `${e.kind}` + latin(e.peer, e.rid), e, "E_DUPRID", false);
+    }
+  }
+
+  signature(e) {
+    if (!same(e.author, this.author)) this.finding("E_WRONG_KEY", "by another author than the file's");
+    if (genuine(e)) return true;
+    this.finding("E_SIG", "the author's signature is not valid");
+    return false;
+  }
+
+  terms(e) {
+    this.broken(() => rules.checkTerms(e));
+    if (e.t > this.latest) this.finding("E_FUTURE", "later than the file itself");
+    if (this.limit !== null && e.kind === OPEN && e.taken + e.held - e.given > this.limit) {
+      this.finding("E_LIMIT", "spent and held exceed what was earned by more than the limit");
+    }
+  }
+
+  continues(e, sound) {
+    if (this.index === 0) {
+      if (e.kind !== GENESIS) this.finding("E_HEADLESS", "the chain does not start with its GENESIS");
+      return;
+    }
+    if (this.previous === null) {
+      if (e.seq !== BigInt(this.index)) this.finding("E_SEQ", `entry ${e.seq} at place ${this.index}`);
+      return;
+    }
+    const code = rules.breakBetween(this.previous, e, this.pairs.get(latin(e.peer)) ?? rules.NOTHING);
+    if (code === null) return;
+    const proven = sound && this.sound && this.prove(this.previous, e);
+    this.finding(code, `does not follow from entry ${this.previous.seq}`, proven);
+  }
+
+  // Only what one key signed convicts it.
+  prove(a, b) {
+    return same(a.author, b.author) && rules.contradiction(a, b) !== null;
+  }
+
+  holds(e) {
+    const key = latin(e.peer, e.rid);
+    if (e.kind === OPEN) {
+      this.opens.set(key, e);
+      this.openings.set(hex(e.leaf), e);
+    } else if (e.kind === SETTLE || e.kind === VOID) {
+      const opening = this.opens.get(key);
+      this.opens.delete(key);
+      this.settled.set(hex(e.link), e);
+      if (opening === undefined) this.finding("E_NOOPEN", "releases a hold that no OPEN took");
+      else this.broken(() => rules.checkRelease(opening, e));
+    }
+  }
+
+  halves(e, parts) {
+    if (e.kind !== SETTLE && e.kind !== EARN) {
+      if (parts.length) this.finding("E_PEERKIND", "a counterparty's half where there is none to have");
+      return;
+    }
+    if (!parts.length) {
+      if (e.kind === EARN) this.finding("E_ONESIDED", "earned without the debtor's signature");
+      else this.finding("W_NOCOUNTER", "the worker's EARN has not come back");
+      return;
+    }
+    if (parts.length === 6) {
+      this.byVoucher(e, parts);
+      return;
+    }
+    const half = this.half(e, parts);
+    if (half === null) return;
+    const [settle, earn] = e.kind === EARN ? [half, e] : [e, half];
+    this.broken(() => rules.checkHalves(settle, earn));
+    if (half.kind === SETTLE) this.settled.set(hex(half.link), half);
+    if (earn.t > settle.t + rules.HALVES_APART) this.finding("W_PAIRTIME", "earned long after it was settled");
+  }
+
+  half(e, [body, signature]) {
+    let half = null;
+    if (!this.broken(() => (half = readSigned(body, signature, this.net)), () => "E_PEERFORMAT")) return null;
+    if (!genuine(half)) {
+      this.finding("E_PEERSIG", "the counterparty's signature is not valid");
+      return null;
+    }
+    this.broken(() => rules.checkTerms(half), () => "E_PEERTERMS");
+    if (same(half.author, e.peer)) this.witness(half);
+    return half;
+  }
+
+  // No SETTLE came: the last voucher, and the OPEN that it is for.
+  byVoucher(e, parts) {
+    const voucher = readVoucher(parts[0], parts[1]);
+    if (e.kind !== EARN || voucher === null) {
+      this.finding("E_PEERFORMAT", "not a voucher and its OPEN");
+      return;
+    }
+    const opening = this.half(e, parts.slice(2));
+    if (opening === null) return;
+    if (!vouchedBy(opening.author, voucher)) {
+      this.finding("E_PEERSIG", "the voucher's signature is not valid");
+      return;
+    }
+    this.broken(() => rules.checkVouched(opening, voucher, e));
+  }
+
+  witness(half) {
+    const author = latin(half.author);
+    this.once(this.places, author + half.seq, half, "E_PEERFORK", true);
+    const highest = this.highest.get(author) ?? half;
+    if (highest.seq !== half.seq && this.prove(highest, half)) {
+      this.finding("E_PEERHISTORY", "a counterparty signed entries that do not follow from each other", true);
+    }
+    if (highest === half || highest.seq < half.seq) this.highest.set(author, half);
+  }
+
+  // Two different entries under one name: found at the end, as they may stand anywhere.
+  once(seen, name, e, code, needsProof) {
+    const before = seen.get(name);
+    seen.set(name, e);
+    if (before === undefined || same(before.leaf, e.leaf)) return;
+    const proven = genuine(before) && genuine(e) && this.prove(before, e);
+    if (proven || !needsProof) this.finding(code, `entries ${before.seq} and ${e.seq}`, proven);
+  }
+
+  compareEvidence(e, sound) {
+    const held = this.evidence.get(e.seq);
+    this.evidence.delete(e.seq);
+    if (held === undefined || same(held.leaf, e.leaf)) return;
+    const proven = sound && this.prove(e, held);
+    this.finding(proven ? "E_FORK" : "E_EVIDENCE", "somebody holds another entry for this place", proven);
+  }
+
+  finish() {
+    this.index = -1;
+    const last = this.previous;
+    if (last !== null && last.kind === ADJ && last.amount > 0n) {
+      this.add("E_LEGS", Number(last.seq), "one leg of a transfer without the other", false);
+    }
+    for (const opening of this.opens.values()) {
+      if (opening.hold > 0n) this.add("W_UNSETTLED", Number(opening.seq), `${opening.hold} ucr are held`, false);
+    }
+    for (const seq of this.evidence.keys()) {
+      this.add("E_TRUNCATED", Number(seq), "somebody holds this entry, which is not in the file", false);
+    }
+  }
+}
