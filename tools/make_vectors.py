@@ -35,11 +35,14 @@ from opengateway.wire.messages import (
     Grant,
     Message,
     Moved,
+    NotTransferred,
     Ping,
     Pong,
     RecordChanged,
     Refused,
     Settle,
+    Transfer,
+    Transferred,
 )
 from opengateway.wire.session import Sealer, next_key
 
@@ -138,6 +141,9 @@ def messages() -> list[dict[str, Any]]:
         Grant(1, 256),
         Settle(1, b"an entry"),
         Earned(1, b"an entry"),
+        Transfer(b"a mandate"),
+        Transferred(b"a mandate", b"an entry", b"another entry"),
+        NotTransferred(bytes(range(16)), "not_owed", "nothing is owed"),
     ]
     return [
         {"name": type(m).__name__, "number": m.number, "fields": _fields(m), "encoded": encode_message(m)}

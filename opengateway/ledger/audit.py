@@ -22,7 +22,7 @@ from opengateway.ledger.witness import check_proof
 
 NEVER = (
     "whether entries after the last one here exist (--evidence, or audit pair with somebody who holds more)",
-    "cosignatures and checkpoints, vouchers, transfers, key rotations: not part of this version",
+    "cosignatures and checkpoints, vouchers, key rotations: not part of this version",
     "whether answers were good or tokens were counted right: no ledger holds that",
 )
 Progress = Callable[[int, int], None]

@@ -19,10 +19,12 @@ from opengateway.ledger.admission import Admission, Policy
 from opengateway.ledger.debts import PairTotals
 from opengateway.ledger.entry import ZERO32, Entry, Terms
 from opengateway.ledger.export import write_export
+from opengateway.ledger.handover import Handover
 from opengateway.ledger.history import Balance, Line, lines
 from opengateway.ledger.journal import Journal
 from opengateway.ledger.price import Price
 from opengateway.ledger.requester import Requester
+from opengateway.ledger.transfer import Transfers
 from opengateway.ledger.worker import Worker
 from opengateway.units import NetworkId, NodeId
 
@@ -48,6 +50,8 @@ class Book:
         self._journal = Journal(path, identity, net, policy, now_ms)
         self._requester = Requester(self._journal)
         self._worker = Worker(self._journal)
+        self.transfers = Transfers(self._journal, identity)
+        self.handover = Handover(identity.node_id, net, self.transfers)
         if not self.damage:
             self._worker.forget_unserved()
 
@@ -174,6 +178,7 @@ class Book:
         """Everybody this node ever had an account with."""
         return self._journal.debts.all()
 
+        self.transfers.load()
     def peer(self, peer: NodeId) -> PairTotals:
         return self._journal.debts.totals(peer)
 

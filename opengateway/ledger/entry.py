@@ -22,8 +22,8 @@ from opengateway.units import NetworkId, NodeId
 VERSION = 1
 GENESIS, OPEN, SETTLE, EARN, ADJ, ROTATE, VOID = range(7)
 KINDS = ("GENESIS", "OPEN", "SETTLE", "EARN", "ADJ", "ROTATE", "VOID")
-SUPPORTED = frozenset({GENESIS, OPEN, SETTLE, EARN, VOID})
-"""ADJ (transfers) and ROTATE have their numbers, and are refused until they have their rules."""
+SUPPORTED = frozenset({GENESIS, OPEN, SETTLE, EARN, ADJ, VOID})
+"""ROTATE has its number, and is refused until it has its rules."""
 
 ZERO32 = bytes(32)
 ZERO16 = bytes(16)

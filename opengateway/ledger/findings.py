@@ -36,6 +36,7 @@ CODES: dict[str, tuple[str, int]] = {
     "E_FUTURE": ("time", TAMPERED),
     "E_TOTALS": ("totals", TAMPERED),
     "E_PAIR": ("totals", TAMPERED),
+    "E_LEGS": ("transfers", TAMPERED),
     "E_LIMIT": ("credit limit", TAMPERED),
     "E_SELF": ("terms", TAMPERED),
     "E_PRICE": ("terms", TAMPERED),

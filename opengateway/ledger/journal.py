@@ -5,6 +5,7 @@ Turns the format's and the rules' complaints into `LedgerRefused` with their sho
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +60,8 @@ class Journal:
         self.debts = Debts(self.policy)
         self.faulty: set[NodeId] = set()
         """Who we hold a proof of fraud against."""
+        self.given_up: Counter[NodeId] = Counter()
+        """What we signed away of our claims in transfers that we have not heard the end of (ucr)."""
         with self.reading():
             for peer, pair, unpaid in self.vault.store.pairs():
                 self.debts.put(peer, pair, unpaid)
@@ -122,7 +125,8 @@ class Journal:
     def require_known_totals(self, entry: Entry) -> None:
         """That a requester claims no more from us than we signed. Both directions, on every contact."""
         mine = self.debts.pair(entry.author)
-        if entry.served > mine.consumed or entry.moved_in > mine.moved_out:
+        moved = mine.moved_out + self.given_up[entry.author]
+        if entry.served > mine.consumed or entry.moved_in > moved:
             raise LedgerRefused(
                 f"it claims {entry.served} ucr earned from this node, which signed for {mine.consumed}",
                 reason="pairview",

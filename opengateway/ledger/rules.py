@@ -6,6 +6,8 @@ checks by them; neither has any other.
     SETTLE                + amount  - hold             + amount
     EARN      + amount                       + amount
     VOID                            - hold
+
+An ADJ moves `moved_in` by its amount, or `moved_out` by its hold: one leg of a transfer each (transfer.py).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from opengateway.ledger.entry import (
+    ADJ,
     EARN,
     GENESIS,
     INTEGER_LIMIT,
@@ -80,6 +83,10 @@ def pair_after(before: Pair, entry: Entry) -> Pair:
         return before._replace(consumed=before.consumed + entry.amount)
     if entry.kind == EARN:
         return before._replace(served=before.served + entry.amount)
+    if entry.kind == ADJ:
+        return before._replace(
+            moved_in=before.moved_in + entry.amount, moved_out=before.moved_out + entry.hold
+        )
     return before
 
 
@@ -103,6 +110,12 @@ def check_terms(entry: Entry) -> None:
         raise RuleBroken("E_GENESIS", "a chain starts with GENESIS")
     if entry.peer == entry.author:
         raise RuleBroken("E_SELF", "serving yourself earns nothing")
+    if entry.kind == ADJ:
+        if any(entry[11:15]) or entry.model or entry.digest != ZERO32:
+            raise RuleBroken("E_AMOUNT", "an ADJ has neither tokens nor a price")
+        if bool(entry.amount) == bool(entry.hold):
+            raise RuleBroken("E_AMOUNT", "an ADJ moves something, and in one direction")
+        return
     if entry.price_prompt > PRICE_CAP or entry.price_completion > PRICE_CAP:
         raise RuleBroken("E_PRICE", f"a price above the network's cap of {PRICE_CAP} ucr per token")
     total = cost(entry.prompt_tokens, entry.completion_tokens, entry.price_prompt, entry.price_completion)
@@ -122,6 +135,28 @@ def check_terms(entry: Entry) -> None:
         raise RuleBroken("E_AMOUNT", "an EARN holds nothing")
     if entry.kind == VOID and (entry.prompt_tokens or entry.completion_tokens or entry.digest != ZERO32):
         raise RuleBroken("E_AMOUNT", "a VOID is for a request that used nothing")
+
+
+def check_legs(before: Entry, entry: Entry) -> None:
+    """That neighbours on a chain keep the two legs of a transfer together: what comes in (amount) stands
+    right before what goes out (hold), so a transfer creates nothing. Raises `RuleBroken`."""
+    first, second = before.kind == ADJ and before.amount, entry.kind == ADJ and entry.hold
+    if not first and not second:
+        return
+    if not first or not second:
+        raise RuleBroken("E_LEGS", "one leg of a transfer without the other")
+    if before.rid != entry.rid or before.link != entry.link or before.peer == entry.peer or first != second:
+        raise RuleBroken("E_LEGS", f"the legs of a transfer do not cancel: {first} in, {second} out")
+
+
+def check_counter_leg(leg: Entry, half: Entry) -> None:
+    """That `half` is the entry of who gave up the claim that `leg` takes off. Raises `RuleBroken`."""
+    if half.kind != ADJ:
+        raise RuleBroken("E_PEERKIND", "the other half of a transfer's leg is not an ADJ")
+    if (half.author, half.peer) != (leg.peer, leg.author):
+        raise RuleBroken("E_PEERKEY", "a half is by or for another key")
+    if half.rid != leg.rid or half.hold != leg.amount:
+        raise RuleBroken("E_MISMATCH", "the halves disagree on transfer or amount")
 
 
 def check_release(opening: Entry, opening_leaf: bytes, release: Entry) -> None:

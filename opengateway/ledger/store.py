@@ -37,6 +37,8 @@ CREATE TABLE IF NOT EXISTS heads(
     peer BLOB PRIMARY KEY, net BLOB NOT NULL, body BLOB NOT NULL, sig BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS proofs(
     peer BLOB NOT NULL, kind TEXT NOT NULL, proof BLOB NOT NULL, UNIQUE(peer, kind));
+CREATE TABLE IF NOT EXISTS documents(
+    kind TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY(kind, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pool(id INTEGER PRIMARY KEY, forgiven INTEGER NOT NULL, at_ms INTEGER NOT NULL);
 """
 _APPLICATION_ID = 0x4F47574C  # "OGWL"
@@ -105,6 +107,7 @@ class Store:
         self._openings: dict[tuple[bytes, bytes], Opening] = {}
         self._heads: dict[NodeId, Signed] = {}
         self._proofs: list[tuple[bytes, str, bytes]] = []
+        self._documents: dict[tuple[str, bytes], bytes] = {}
         self._pool: tuple[int, int] | None = None
 
     # What waits for the commit.
@@ -140,13 +143,17 @@ class Store:
     def add_proof(self, peer: NodeId, kind: str, proof: bytes) -> None:
         self._proofs.append((peer, kind, proof))
 
+    def put_document(self, kind: str, key: bytes, value: bytes) -> None:
+        """Anything signed that is not an entry, by its own name; empty: no longer kept."""
+        self._documents[kind, key] = value
+
     def put_pool(self, forgiven: int, at_ms: int) -> None:
         self._pool = (forgiven, at_ms)
 
     @property
     def waiting(self) -> bool:
         rows = (self._entries, self._halves, self._openings, self._pairs, self._heads, self._proofs)
-        return any(rows)
+        return any(rows) or bool(self._documents)
 
     def drop(self) -> None:
         """Forgets what waits."""
@@ -165,6 +172,9 @@ class Store:
             heads = [(h.entry.author, h.entry.net, h.body, h.signature) for h in self._heads.values()]
             many("INSERT OR REPLACE INTO heads VALUES(?,?,?,?)", heads)
             many("INSERT OR IGNORE INTO proofs VALUES(?,?,?)", self._proofs)
+            named = [(*name, value) for name, value in self._documents.items()]
+            many("INSERT OR REPLACE INTO documents VALUES(?,?,?)", [d for d in named if d[2]])
+            many("DELETE FROM documents WHERE kind = ? AND key = ?", [d[:2] for d in named if not d[2]])
             if self._pool:
                 run("INSERT OR REPLACE INTO pool VALUES(0,?,?)", self._pool)
             run("COMMIT")
@@ -201,7 +211,18 @@ class Store:
         net, body, signature = found
         return Signed(read_body(body, net), body, leaf_of(body), signature)
 
+    def document(self, kind: str, key: bytes) -> bytes:
+        """Empty if there is none."""
+        waiting = self._documents.get((kind, key))
+        if waiting is not None:
+            return waiting
+        found = self._one("SELECT value FROM documents WHERE kind = ? AND key = ?", (kind, key))
+        return found[0] if found else b""
+
     # What is there, without what waits.
+
+    def documents(self, kind: str) -> Iterator[tuple[bytes, bytes]]:
+        yield from self._all("SELECT key, value FROM documents WHERE kind = ? ORDER BY key", (kind,))
 
     def count(self) -> int:
         last = self._one("SELECT max(seq) FROM entries", ())

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import cbor2
 
-from opengateway.ledger.entry import EntryInvalid, Signed, leaf_of, read_body, signed_by_author
-from opengateway.ledger.rules import RuleBroken, pair_in, totals_after, totals_in
+from opengateway.ledger.entry import ADJ, EntryInvalid, Signed, leaf_of, read_body, signed_by_author
+from opengateway.ledger.rules import RuleBroken, check_legs, pair_in, totals_after, totals_in
 
-FORK, HISTORY, DUPLICATE = "F1-fork", "F2-history", "F3-duplicate"
+FORK, HISTORY, DUPLICATE, LEGS = "F1-fork", "F2-history", "F3-duplicate", "F4-transfer"
 
 
 class Contradiction(ValueError):
@@ -39,6 +39,8 @@ def compare(first: Signed, second: Signed) -> None:
         return
     if (a.kind, a.peer, a.rid) == (b.kind, b.peer, b.rid):
         raise Contradiction(DUPLICATE, earlier, later)
+    if a.kind == b.kind == ADJ and a.rid == b.rid and (a.amount, a.hold) != (b.hold, b.amount):
+        raise Contradiction(LEGS, earlier, later)
     shrinks = b.t_ms < a.t_ms or b.given < a.given or b.taken < a.taken
     if a.peer == b.peer:
         shrinks = shrinks or any(
@@ -51,6 +53,11 @@ def compare(first: Signed, second: Signed) -> None:
             shrinks = True
     if shrinks:
         raise Contradiction(HISTORY, earlier, later)
+    if b.seq == a.seq + 1:
+        try:
+            check_legs(a, b)
+        except RuleBroken as error:
+            raise Contradiction(LEGS, earlier, later) from error
 
 
 def check_proof(proof: bytes, net: bytes) -> bytes:

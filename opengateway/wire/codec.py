@@ -41,6 +41,7 @@ class Field:
 _STREAM = Field("int", _U63)
 _TOKENS = Field("int", 1 << 32)
 _SIGNED = Field("bytes", ENVELOPE_LIMIT)
+_PAPER = Field("bytes", 2048)
 
 FIELDS: Final[dict[str, dict[str, Field]]] = {
     "Ping": {"t_us": Field("int", _U63)},
@@ -84,6 +85,9 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
     "Grant": {"stream": _STREAM, "chunks": Field("int", 1 << 20)},
     "Settle": {"stream": _STREAM, "entry": _SIGNED},
     "Earned": {"stream": _STREAM, "entry": _SIGNED},
+    "Transfer": {"mandate": _PAPER},
+    "Transferred": {"mandate": _PAPER, "receipt": _PAPER, "leg": _PAPER},
+    "NotTransferred": {"tid": Field("bytes", 16), "reason": Field("text", 64), "message": Field("text", 512)},
 }
 
 _PYTHON: Final = {"int": int, "int-or-never": int, "bytes": bytes, "text": str, "bool": bool, "items": list}

@@ -162,6 +162,35 @@ class Earned:
     entry: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Please put your name to this mandate and pass it on; or, if you are its last, owe it from now on."""
+
+    number: ClassVar[int] = 40
+    mandate: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """It is done: the last debtor's signed entry, and mine that gives up my claim on you. Without the
+    latter: and please send me yours."""
+
+    number: ClassVar[int] = 41
+    mandate: bytes
+    receipt: bytes
+    leg: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NotTransferred:
+    """I shall not do that. `reason` is a short name, `message` for people."""
+
+    number: ClassVar[int] = 42
+    tid: bytes
+    reason: str
+    message: str
+
+
 Message: TypeAlias = (
     Ping
     | Pong
@@ -178,6 +207,9 @@ Message: TypeAlias = (
     | Grant
     | Settle
     | Earned
+    | Transfer
+    | Transferred
+    | NotTransferred
 )
 
 STREAM_WINDOW = 256
