@@ -1,7 +1,7 @@
 """This node's ledger: its own chain, what peers owe, what is held for requests in flight.
 
-    requester   open  -> settle (or void)          -> countersigned
-    worker      admit -> delivered (or release)    -> earn
+    requester   open  -> vouch, vouch, ...   -> settle (or void)          -> countersigned
+    worker      admit -> vouched, ...        -> delivered (or release)    -> earn
 
 Sign, commit, send: bytes that a call returns may be sent only after `commit` has returned. One thread at a
 time. A call that raises changes nothing, so the other requests of a batch go on; only a failed `commit`
@@ -48,7 +48,7 @@ class Book:
         self.node_id = identity.node_id
         self.net = net
         self._journal = Journal(path, identity, net, policy, now_ms)
-        self._requester = Requester(self._journal)
+        self._requester = Requester(self._journal, identity)
         self._worker = Worker(self._journal)
         self.transfers = Transfers(self._journal, identity)
         self.handover = Handover(identity.node_id, net, self.transfers)
@@ -83,16 +83,24 @@ class Book:
         terms = Terms(model, prompt_tokens, max_completion, price_prompt, price_completion)
         return self._requester.open(peer, rid, terms._replace(hold=terms.cost), offer)
 
+    def vouch(self, rid: bytes, *, prompt_tokens: int, completion_tokens: int) -> bytes:
+        """What is owed for `rid` by now, while its answer streams: the signed voucher for the worker, to be
+        sent after the next commit. Raises `LedgerRefused` if nothing is held (`no_open`), if it is more
+        than was held (`hold`) or less than the voucher before (`under_settle`), `LedgerReadOnly`."""
+        return self._requester.vouch(rid, prompt_tokens, completion_tokens)
+
     def settle(self, rid: bytes, *, prompt_tokens: int, completion_tokens: int, digest: bytes) -> bytes:
         """Pays for what was received and releases the hold; the signed SETTLE for the worker.
 
-        `digest`: 32 bytes. Raises `LedgerRefused` if nothing is held for `rid` (reason `no_open`) or this
-        costs more than was held (reason `hold`), `LedgerReadOnly`.
+        Never for less than was vouched: then it is over what was. `digest`: 32 bytes. Raises `LedgerRefused`
+        if nothing is held for `rid` (reason `no_open`) or this costs more than was held (reason `hold`),
+        `LedgerReadOnly`.
         """
         return self._requester.settle(rid, prompt_tokens, completion_tokens, digest)
 
     def void(self, rid: bytes) -> bytes | None:
-        """Releases the hold of a request that delivered nothing. None if nothing is held for `rid`."""
+        """Releases the hold of a request that delivered nothing; what was vouched for is settled. The VOID
+        or SETTLE, None if nothing is held for `rid`."""
         return self._requester.void(rid)
 
     def countersigned(self, earn: bytes, worker: NodeId) -> None:
@@ -130,6 +138,13 @@ class Book:
         """An admitted request that was not served after all. Unknown ones are ignored."""
         self._worker.release(rid, requester)
 
+    def vouched(self, voucher: bytes, requester: NodeId) -> int:
+        """Keeps a requester's voucher; the completion tokens that it vouches for by now. One that is older
+        than what is here changes nothing. If no SETTLE comes in time, the last one is earned by.
+
+        Raises `LedgerRefused` (`no_open`, `hold`, `amount`, `under_settle`, `signature`, `format`)."""
+        return self._worker.vouched(voucher, requester)
+
     def delivered(self, rid: bytes, requester: NodeId, prompt_tokens: int, completion_tokens: int) -> None:
         """What was sent for this request, before or after its SETTLE came. What the requester leaves unpaid
         of it counts against it from then on. Unknown requests (free ones) are ignored."""
@@ -164,6 +179,7 @@ class Book:
         self._journal.load()
         self._requester.load()
         self._worker.load()
+        self.transfers.load()
 
     def balance(self) -> Balance:
         chain = self._journal.vault.chain
@@ -178,7 +194,6 @@ class Book:
         """Everybody this node ever had an account with."""
         return self._journal.debts.all()
 
-        self.transfers.load()
     def peer(self, peer: NodeId) -> PairTotals:
         return self._journal.debts.totals(peer)
 

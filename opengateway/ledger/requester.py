@@ -1,27 +1,39 @@
-"""The side that asks and pays: open -> settle, or void -> countersigned."""
+"""The side that asks and pays: open -> vouch ... -> settle, or void -> countersigned."""
 
 from __future__ import annotations
 
 from opengateway.errors import LedgerRefused
+from opengateway.identity import Identity
 from opengateway.ledger.chain import Draft
 from opengateway.ledger.entry import EARN, OPEN, SETTLE, VOID, ZERO32, Entry, Signed, Terms
 from opengateway.ledger.journal import Journal, refusing
-from opengateway.ledger.rules import check_halves, pair_in
-from opengateway.ledger.store import wire_of
+from opengateway.ledger.price import cost
+from opengateway.ledger.rules import check_halves, pair_in, rest_rid
+from opengateway.ledger.store import Row, wire_of
+from opengateway.ledger.voucher import SignedVoucher, Voucher, read_voucher, sign_voucher
 from opengateway.units import NodeId
+
+MINE = "vouched"
+"""Documents of this kind: our own last voucher for each OPEN that is not settled, by the leaf of the OPEN.
+Kept before it is sent: a node that forgot one in a crash would settle below it, which is fraud."""
 
 
 class Requester:
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, identity: Identity) -> None:
         self._journal = journal
+        self._identity = identity
         self.load()
 
     def load(self) -> None:
         """Holds of a former life: they are open until somebody settles or voids them."""
         self._holds: dict[bytes, Signed] = {}
+        self._vouched: dict[bytes, SignedVoucher] = {}
+        store = self._journal.vault.store
         with self._journal.reading():
-            for row in self._journal.vault.store.holds():
+            for row in store.holds():
                 self._take(self._journal.stored(row))
+            for leaf, wire in store.documents(MINE):
+                self._vouched[leaf] = read_voucher(wire)
 
     def _take(self, hold: Signed) -> None:
         self._holds[hold.entry.rid] = hold
@@ -37,11 +49,35 @@ class Requester:
         self._take(vault.append(new))
         return new.wire
 
-    def settle(self, rid: bytes, prompt_tokens: int, completion_tokens: int, digest: bytes) -> bytes:
+    def _held(self, rid: bytes) -> Signed:
         hold = self._holds.get(rid)
         if hold is None:
             raise LedgerRefused("nothing is held for this request", reason="no_open")
+        return hold
+
+    def vouch(self, rid: bytes, prompt_tokens: int, completion_tokens: int) -> bytes:
+        self._journal.vault.require_writable()
+        hold = self._held(rid)
         entry = hold.entry
+        last = self._vouched.get(hold.leaf)
+        amount = cost(prompt_tokens, completion_tokens, entry.price_prompt, entry.price_completion)
+        if amount > entry.hold or completion_tokens > entry.completion_tokens:
+            raise LedgerRefused(f"a voucher over {amount} ucr, of {entry.hold} held", reason="hold")
+        if last and (amount < last.voucher.amount or completion_tokens < last.voucher.completion_tokens):
+            raise LedgerRefused("a voucher below the one before", reason="under_settle")
+        n = last.voucher.n + 1 if last else 1
+        voucher = Voucher(hold.leaf, n, completion_tokens, amount, max(entry.t_ms, self._journal.now_ms()))
+        new = self._vouched[hold.leaf] = sign_voucher(self._identity, voucher)
+        self._journal.vault.store.put_document(MINE, hold.leaf, new.wire)
+        return new.wire
+
+    def settle(self, rid: bytes, prompt_tokens: int, completion_tokens: int, digest: bytes) -> bytes:
+        hold = self._held(rid)
+        entry = hold.entry
+        promised = self._vouched.get(hold.leaf)
+        if promised:
+            least = promised.voucher.terms(entry)
+            prompt_tokens, completion_tokens = _at_least(least, entry, prompt_tokens, completion_tokens)
         terms = Terms(
             entry.model,
             prompt_tokens,
@@ -57,6 +93,9 @@ class Requester:
         if hold is None:
             return None
         entry = hold.entry
+        promised = self._vouched.get(hold.leaf)
+        if promised:
+            return self._let_go(hold, SETTLE, promised.voucher.terms(entry)._replace(hold=entry.hold), ZERO32)
         terms = Terms(
             entry.model, 0, 0, entry.price_prompt, entry.price_completion, amount=0, hold=entry.hold
         )
@@ -68,6 +107,8 @@ class Requester:
         self._journal.vault.append(new)
         self._journal.vault.store.end_hold(opened)
         del self._holds[opened.rid]
+        if self._vouched.pop(hold.leaf, None):
+            self._journal.vault.store.put_document(MINE, hold.leaf, b"")
         pair = pair_in(new.entry)
         self._journal.debts.change(opened.peer, pair=pair, holding=-opened.hold)
         self._journal.vault.store.put_pair(opened.peer, pair, self._journal.debts.unpaid(opened.peer))
@@ -77,7 +118,7 @@ class Requester:
         journal = self._journal
         journal.vault.require_writable()
         half = journal.form(earn, EARN, worker)
-        row = journal.vault.store.find(SETTLE, worker, half.entry.rid)
+        row = journal.vault.store.find(SETTLE, worker, half.entry.rid) or self._short(worker, half.entry)
         if row is None:
             raise LedgerRefused("an EARN for a request that was not settled", reason="no_settle")
         known = journal.stored_half(row)
@@ -94,9 +135,25 @@ class Requester:
         journal.remember(half)
         journal.vault.store.add_half(settle.entry, half)
 
+    def _short(self, worker: NodeId, earn: Entry) -> Row | None:
+        """The SETTLE whose rest this EARN earns, after one by voucher (`rules.rest_rid`)."""
+        waiting = self._journal.vault.store.unanswered(1000)
+        return next((r for r in waiting if r.peer == worker and rest_rid(r.leaf) == earn.rid), None)
+
     def open_holds(self) -> list[Entry]:
         return [hold.entry for hold in self._holds.values()]
 
     def unanswered(self, limit: int) -> list[tuple[NodeId, bytes, bytes]]:
         rows = self._journal.vault.store.unanswered(limit)
         return [(NodeId(row.peer), row.rid, wire_of(row)) for row in rows]
+
+
+def _at_least(least: Terms, opened: Entry, prompt: int, completion: int) -> tuple[int, int]:
+    """These tokens, but none below what was vouched for, and within the hold."""
+    held, price_prompt, price_completion = opened.hold, opened.price_prompt, opened.price_completion
+    completion, prompt = max(completion, least.completion_tokens), max(prompt, least.prompt_tokens)
+    if price_completion:
+        completion = min(completion, (held - least.prompt_tokens * price_prompt) // price_completion)
+    if price_prompt:
+        prompt = min(prompt, (held - completion * price_completion) // price_prompt)
+    return prompt, completion

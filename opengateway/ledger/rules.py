@@ -188,13 +188,20 @@ HALVES_APART_MS = 600_000
 """An EARN normally follows its SETTLE within a round trip. Ten minutes later it was sent again."""
 
 
+def rest_rid(settle_leaf: bytes) -> bytes:
+    """The request id of the EARN for a SETTLE that comes when the worker has earned by the last voucher
+    already: it earns the rest only, and a request id is used once."""
+    return settle_leaf[:16]
+
+
 def check_halves(settle: Entry, settle_leaf: bytes, earn: Entry) -> None:
     """That a requester's SETTLE and a worker's EARN are halves of one receipt. Raises `RuleBroken`.
 
     Both must agree on what this pair settled so far (`consumed` on one side, `served` on the other). The
     opposite direction may be ahead on the worker's side only: there the worker is the debtor, and the
     debtor signs first, so its SETTLE may still be on the way to the requester. A receipt over nothing may
-    come after later ones: nobody can see from the totals that it was missing.
+    come after later ones: nobody can see from the totals that it was missing. An EARN of the rest after
+    one by voucher (`rest_rid`) is over less than its SETTLE.
     """
     if settle.kind != SETTLE or earn.kind != EARN:
         raise RuleBroken("E_PEERKIND", "the halves are not a SETTLE and an EARN")
@@ -202,7 +209,12 @@ def check_halves(settle: Entry, settle_leaf: bytes, earn: Entry) -> None:
         raise RuleBroken("E_PEERKEY", "a half is by or for another key")
     if earn.link != settle_leaf:
         raise RuleBroken("E_LINK", "the EARN links to another SETTLE")
-    if earn[8] != settle[8] or earn[10:16] != settle[10:16] or earn.digest != settle.digest:
+    if earn.rid == rest_rid(settle_leaf):
+        more = any(here > there for here, there in zip(earn[11:16], settle[11:16], strict=True))
+        differs = more or earn.model != settle.model or earn[13:15] != settle[13:15]
+    else:
+        differs = earn.rid != settle.rid or earn[10:16] != settle[10:16]
+    if differs or earn.digest != settle.digest:
         raise RuleBroken("E_MISMATCH", "the halves disagree on request, model, tokens, price or digest")
     if earn.served != settle.consumed and (settle.amount or earn.served < settle.consumed):
         raise RuleBroken("E_PAIRVIEW", f"{earn.served} earned from, {settle.consumed} spent at each other")

@@ -10,6 +10,7 @@ import cbor2
 
 from opengateway.ledger.entry import ADJ, EntryInvalid, Signed, leaf_of, read_body, signed_by_author
 from opengateway.ledger.rules import RuleBroken, check_legs, pair_in, totals_after, totals_in
+from opengateway.ledger.voucher import UNDER_SETTLE, check_under_settle
 
 FORK, HISTORY, DUPLICATE, LEGS = "F1-fork", "F2-history", "F3-duplicate", "F4-transfer"
 
@@ -66,6 +67,9 @@ def check_proof(proof: bytes, net: bytes) -> bytes:
         raise ValueError("too long for a proof")
     try:
         name, kind, *pieces = cbor2.loads(proof)
+        if kind == UNDER_SETTLE and name == "ogw-proof/1":
+            release, voucher = pieces
+            return check_under_settle(release, voucher, net)
         signed = [Signed(read_body(body, net), body, leaf_of(body), signature) for body, signature in pieces]
     except (EntryInvalid, RecursionError, cbor2.CBORError, TypeError, ValueError) as error:
         raise ValueError("not a fault proof") from error

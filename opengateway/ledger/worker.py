@@ -1,18 +1,29 @@
-"""The side that serves and earns: admit -> delivered, or release -> earn."""
+"""The side that serves and earns: admit -> vouched ... -> delivered, or release -> earn."""
 
 from __future__ import annotations
 
 from opengateway.errors import LedgerRefused
 from opengateway.ledger.admission import Admission, Pool, unsecured_part
 from opengateway.ledger.chain import Draft
-from opengateway.ledger.entry import EARN, OPEN, SETTLE, Entry, Signed, Terms, leaf_of, read_body
+from opengateway.ledger.entry import EARN, OPEN, SETTLE, ZERO32, Entry, Signed, Terms, leaf_of, read_body
 from opengateway.ledger.journal import Journal, refusing
 from opengateway.ledger.price import Price, cost
-from opengateway.ledger.rules import CLOCKS_APART_MS, check_release, pair_in
-from opengateway.ledger.store import ADMITTED, DELIVERED, RELEASED, SETTLED, UNPAID, Opening, wire_of
+from opengateway.ledger.rules import CLOCKS_APART_MS, check_release, pair_in, rest_rid
+from opengateway.ledger.store import ADMITTED, DELIVERED, RELEASED, SETTLED, UNPAID, Opening, Row, wire_of
+from opengateway.ledger.voucher import (
+    UNDER_SETTLE,
+    SignedVoucher,
+    Voucher,
+    read_voucher,
+    under_settle_proof,
+    vouched_by,
+)
 from opengateway.units import NodeId
 
 SWEEP_EVERY_MS = 60_000
+THEIRS = "voucher"
+"""Documents of this kind: the last voucher of each request, by the leaf of its OPEN, until its SETTLE is
+here. One that we earned by is kept: it is the debtor's signature on that EARN."""
 
 
 class Worker:
@@ -22,6 +33,8 @@ class Worker:
 
     def load(self) -> None:
         self._serving: dict[tuple[NodeId, bytes], Opening] = {}
+        self._leaves: dict[bytes, tuple[NodeId, bytes]] = {}
+        """Which of `_serving` a voucher is for, by the leaf of its OPEN."""
         self._pool = Pool()
         self._swept_ms = 0
         store = self._journal.vault.store
@@ -29,6 +42,7 @@ class Worker:
             self._pool = Pool(*store.pool())
             for opening in store.serving():
                 self._serving[opening.peer, opening.rid] = opening
+                self._leaves[leaf_of(opening.body)] = opening.peer, opening.rid
                 self._journal.debts.change(opening.peer, reserved=opening.due)
 
     def admit(self, opening: bytes, requester: NodeId, price: Price, model: str) -> Admission:
@@ -69,8 +83,9 @@ class Worker:
         key = opening.peer, opening.rid
         if opening.state in (ADMITTED, DELIVERED):
             self._serving[key] = opening
-        else:
-            self._serving.pop(key, None)
+            self._leaves[leaf_of(opening.body)] = key
+        elif self._serving.pop(key, None):
+            self._leaves.pop(leaf_of(opening.body), None)
         debts.change(opening.peer, reserved=reserved, unpaid=unpaid)
         store.put_opening(opening)
         if unpaid:
@@ -80,6 +95,37 @@ class Worker:
         opening = self._serving.get((requester, rid))
         if opening and not self._journal.vault.damage:
             self._put(opening._replace(state=RELEASED, due=0), reserved=-opening.due)
+
+    def vouched(self, voucher: bytes, requester: NodeId) -> int:
+        journal = self._journal
+        journal.vault.require_writable()
+        with refusing():
+            new = read_voucher(voucher)
+        leaf = new.voucher.open_leaf
+        key = self._leaves.get(leaf)
+        if key is None or key[0] != requester:
+            raise LedgerRefused("a voucher for a request that is not being served", reason="no_open")
+        last = self._voucher(leaf)
+        if last and new.voucher.n <= last.voucher.n:
+            return last.voucher.completion_tokens
+        self._require_promises(new.voucher, last, read_body(self._serving[key].body, journal.net))
+        if not vouched_by(requester, new):
+            raise LedgerRefused("a voucher that the requester did not sign", reason="signature")
+        journal.vault.store.put_document(THEIRS, leaf, new.wire)
+        return new.voucher.completion_tokens
+
+    def _require_promises(self, new: Voucher, last: SignedVoucher | None, opened: Entry) -> None:
+        with refusing():
+            terms = new.terms(opened)
+        if terms.completion_tokens > opened.completion_tokens or new.t_ms < opened.t_ms:
+            raise LedgerRefused("a voucher beyond its OPEN", reason="hold")
+        before = last.voucher.terms(opened) if last else Terms()
+        if before.prompt_tokens > terms.prompt_tokens or before.completion_tokens > terms.completion_tokens:
+            raise LedgerRefused("a voucher below the one before", reason="under_settle")
+
+    def _voucher(self, leaf: bytes) -> SignedVoucher | None:
+        wire = self._journal.vault.store.document(THEIRS, leaf)
+        return read_voucher(wire) if wire else None
 
     def delivered(self, rid: bytes, requester: NodeId, prompt_tokens: int, completion_tokens: int) -> None:
         if self._journal.vault.damage:
@@ -102,8 +148,10 @@ class Worker:
         half = journal.form(settle, SETTLE, requester)
         entry = half.entry
         stored = vault.store.find(EARN, requester, entry.rid)
-        if stored and stored.peer_body == half.body:
-            return wire_of(stored)
+        rest = vault.store.find(EARN, requester, rest_rid(half.leaf)) if stored else None
+        for done in (stored, rest):
+            if done and done.peer_body == half.body:
+                return wire_of(done)
         opening = vault.store.opening(requester, entry.rid)
         if opening is None:
             raise LedgerRefused("a SETTLE for a request that was never admitted", reason="no_open")
@@ -113,34 +161,60 @@ class Worker:
             journal.require_consistent(half, known)
             raise LedgerRefused("this request was settled before", reason="duplicate")
         journal.witness(half)
-        self._require_settles(half, opening)
-        terms = Terms(*entry[10:17])._replace(hold=0)
-        draft = Draft(EARN, requester, entry.rid, half.leaf, terms, entry.digest)
-        new = vault.append(journal.next(draft), half)
+        terms, rid = Terms(*entry[10:17])._replace(hold=0), entry.rid
+        if stored:  # earned by voucher, while the requester was gone
+            terms, rid = self._rest(terms, stored), rest_rid(half.leaf)
+        self._require_settles(half, opening, terms.amount)
+        new = vault.append(journal.next(Draft(EARN, requester, rid, half.leaf, terms, entry.digest)), half)
         journal.remember(half)
         self._pay(opening, new)
+        if not stored and self._voucher(entry.link):
+            vault.store.put_document(THEIRS, entry.link, b"")
         return new.wire
 
-    def _require_settles(self, half: Signed, opening: Opening) -> None:
+    def _rest(self, terms: Terms, stored: Row) -> Terms:
+        """What a SETTLE says beyond the voucher that was earned by."""
+        earned = self._journal.stored(stored).entry
+        prompt = terms.prompt_tokens - earned.prompt_tokens
+        completion = terms.completion_tokens - earned.completion_tokens
+        rest = terms._replace(prompt_tokens=prompt, completion_tokens=completion)
+        if prompt < 0 or completion < 0:
+            raise LedgerRefused("settles less than it vouched for", reason="under_settle")
+        return rest._replace(amount=rest.cost)
+
+    def _require_settles(self, half: Signed, opening: Opening, earned: int) -> None:
         entry = half.entry
         opened = read_body(opening.body, self._journal.net)
         with refusing():
             check_release(opened, leaf_of(opening.body), entry)
+        self._require_what_was_vouched(half)
         if entry.t_ms > self._journal.now_ms() + CLOCKS_APART_MS:
             raise LedgerRefused("a SETTLE from the future", reason="clock")
         self._journal.require_known_totals(entry)
         served = self._journal.debts.pair(entry.author).served
-        follows = served + entry.amount
-        if entry.consumed != follows and (entry.amount or entry.consumed > served):
+        follows = served + earned
+        if entry.consumed != follows and (earned or entry.consumed > served):
             raise LedgerRefused(
                 f"settles up to {entry.consumed} ucr, but after what arrived here it would be {follows}",
                 reason="out_of_order",
                 hint="send the SETTLEs that no EARN came back for, oldest first",
             )
 
+    def _require_what_was_vouched(self, half: Signed) -> None:
+        """A SETTLE below the voucher is a fraud that anybody can check: the proof is kept."""
+        voucher = self._voucher(half.entry.link)
+        if voucher is None or half.entry.amount >= voucher.voucher.amount:
+            return
+        author = half.entry.author
+        self._journal.vault.store.add_proof(author, UNDER_SETTLE, under_settle_proof(half, voucher))
+        self._journal.faulty.add(author)
+        raise LedgerRefused(
+            f"settles {half.entry.amount} ucr, {voucher.voucher.amount} were vouched for", reason="fraud"
+        )
+
     def _pay(self, opening: Opening, earned: Signed) -> None:
         debts = self._journal.debts
-        new = opening._replace(state=SETTLED, paid=earned.entry.amount)
+        new = opening._replace(state=SETTLED, paid=opening.paid + earned.entry.amount)
         debts.change(opening.peer, pair=pair_in(earned.entry))
         if opening.state == ADMITTED:  # what was delivered is not known yet: `delivered` will say
             self._put(new._replace(due=0), reserved=-opening.due)
@@ -151,19 +225,34 @@ class Worker:
         self._journal.vault.store.put_pair(opening.peer, debts.pair(opening.peer), debts.unpaid(opening.peer))
 
     def sweep(self) -> None:
-        """Once a minute: answers that nobody settled in time count as left unpaid."""
+        """Once a minute: for answers that nobody settled in time the last voucher is earned by, and what it
+        does not cover counts as left unpaid."""
         now = self._journal.now_ms()
         if 0 <= now - self._swept_ms < SWEEP_EVERY_MS or self._journal.vault.damage:
             return
         self._swept_ms = now
         late = now - self._journal.policy.settle_within_ms
         for opening in [o for o in self._serving.values() if o.state == DELIVERED and o.at_ms < late]:
-            self._put(opening._replace(state=UNPAID), reserved=-opening.due, unpaid=opening.due)
+            voucher = self._voucher(leaf_of(opening.body))
+            if voucher and voucher.voucher.amount:
+                self._earn_by(voucher, opening)
+            else:
+                self._put(opening._replace(state=UNPAID), reserved=-opening.due, unpaid=opening.due)
+
+    def _earn_by(self, voucher: SignedVoucher, opening: Opening) -> None:
+        """The requester is gone: its last voucher stands for the SETTLE that never came."""
+        terms = voucher.voucher.terms(read_body(opening.body, self._journal.net))
+        draft = Draft(EARN, opening.peer, opening.rid, voucher.name, terms, ZERO32)
+        self._pay(opening, self._journal.vault.append(self._journal.next(draft)))
 
     def forget_unserved(self) -> None:
-        """After a start: what was admitted by the former life and never delivered costs nothing."""
+        """After a start: what was admitted by the former life and never delivered costs nothing, but for
+        what was vouched for."""
         for opening in [o for o in self._serving.values() if o.state == ADMITTED]:
-            self._put(opening._replace(state=RELEASED, due=0), reserved=-opening.due)
+            voucher = self._voucher(leaf_of(opening.body))
+            due = voucher.voucher.amount if voucher else 0
+            state = DELIVERED if voucher else RELEASED
+            self._put(opening._replace(state=state, due=due), reserved=due - opening.due)
 
 
 def _missing(opening: Opening) -> int:
