@@ -84,7 +84,7 @@ class Identity:
         if len(seed) != SEED_BYTES:
             raise IdentityUnreadable(
                 f"{path} does not hold a node key",
-                hint="restore it from your backup, or move it away and begin as a new node without its credit",
+                hint="restore it from your backup, or move it away to begin as a new node without its credit",
             )
         return cls(seed)
 

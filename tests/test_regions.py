@@ -54,7 +54,9 @@ def test_distances_are_those_of_the_globe() -> None:
     assert region("us-east-1").distance_km(region("us-east-1")) == 0
 
 
-def test_the_timezone_is_read_from_where_systems_keep_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_timezone_is_read_from_where_systems_keep_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("TZ", raising=False)
     assert system_timezone(tmp_path) == ""
     (tmp_path / "etc").mkdir()
