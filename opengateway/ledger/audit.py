@@ -1,6 +1,6 @@
 """Auditing ledgers from their exports alone. Needs PyNaCl, cbor2 and the standard library; nothing of a node.
 
-verify        one chain: every signature, link, total, hold, price, and the other sides' halves
+verify        one chain: every signature, link, total, hold, price, and what the other sides signed
 verify_pair   two chains: does each hold what the other signed, do they agree on what is owed
 """
 
@@ -12,17 +12,32 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from opengateway.ledger.audit_chain import ChainAudit
-from opengateway.ledger.entry import EntryInvalid, leaf_of, read_body, read_form, signed_by_author
-from opengateway.ledger.evidence import Held, reread
+from opengateway.ledger import ogwl
+from opengateway.ledger.audit_certificate import (
+    Certificate,
+    CertificateInvalid,
+    check_prefix,
+    read_certificate,
+)
+from opengateway.ledger.audit_chain import Context
+from opengateway.ledger.audit_policy import Policy
+from opengateway.ledger.audit_pool import audit_chunks
+from opengateway.ledger.audit_trailer import (
+    check_notes,
+    check_proofs,
+    check_vouchers,
+    read_notes,
+    vouched_leaves,
+)
+from opengateway.ledger.audit_whole import WholeAudit
+from opengateway.ledger.entry import EntryInvalid, Signed, read_form
+from opengateway.ledger.evidence import Held, genuine, read_signed, reread
 from opengateway.ledger.findings import Report, worst
-from opengateway.ledger.ogwl import Reader, Torn, Unreadable, pieces
-from opengateway.ledger.rules import Pair
-from opengateway.ledger.witness import check_proof
+from opengateway.ledger.ogwl import Header, Reader, Torn, Trailer, Unreadable, pieces
+from opengateway.ledger.rules import CLOCKS_APART_MS, Pair
 
 NEVER = (
-    "whether entries after the last one here exist (--evidence, or audit pair with somebody who holds more)",
-    "cosignatures and checkpoints, vouchers, key rotations: not part of this version",
+    "whether entries after the last one here exist (--checkpoint, --evidence, or pair with who holds more)",
     "whether answers were good or tokens were counted right: no ledger holds that",
 )
 Progress = Callable[[int, int], None]
@@ -30,12 +45,17 @@ Progress = Callable[[int, int], None]
 
 
 class Limits(NamedTuple):
-    """What a chain is held against beyond its own rules."""
+    """What a chain is held against beyond its own rules, and how."""
 
     credit: int | None = None
     """ucr that may be spent and held beyond what was earned."""
     now_ms: int | None = None
     """Nothing may be later; the clock's time if None."""
+    policy: Policy = Policy()
+    jobs: int = 1
+    """Processes. The result is the same."""
+    sample: int | None = None
+    """Signatures are checked of one entry in so many."""
 
 
 NO_LIMITS = Limits()
@@ -45,6 +65,8 @@ def verify(
     path: Path,
     *,
     evidence: Iterable[Path] = (),
+    checkpoints: Iterable[Path] = (),
+    since: Path | None = None,
     held: Mapping[int, Held] | None = None,
     limits: Limits = NO_LIMITS,
     progress: Progress | None = None,
@@ -52,69 +74,115 @@ def verify(
     """The audit of one export. Never raises for what is in a file: that is a finding.
 
     `evidence`: files with one entry `[body, signature]` each that somebody else holds; `held` the same, by
-    position, already checked.
+    position, already checked. `checkpoints`: signed notes of this ledger. `since`: a certificate of an
+    earlier audit, whose part is then hashed and added up but not checked again.
     """
     report = Report(str(path))
     started = time.perf_counter()
     try:
-        with Reader(path) as reader:
-            now_ms = int(time.time() * 1000) if limits.now_ms is None else limits.now_ms
-            audit = ChainAudit(report, path, reader.header, now_ms=now_ms, limit=limits.credit)
-            audit.evidence.update(held or {})
-            for file in evidence:
-                _load_evidence(file, audit)
-            _read(reader, audit, progress)
+        skim = ogwl.skim(path)
     except (OSError, Unreadable) as error:
         text = error.strerror if isinstance(error, OSError) else str(error)
         report.add("E_UNREADABLE", -1, -1, text or "it cannot be read")
-    report.not_checked.extend(NEVER)
-    if limits.credit is None:
+    else:
+        known = dict(held or {})
+        for file in evidence:
+            _load_evidence(report, file, skim.header, known)
+        texts = tuple(_text(report, file) for file in checkpoints)
+        _audit(report, skim, _Beside(path, known, texts, since), limits, progress)
+    report.not_checked[:0] = NEVER
+    if (limits.policy.credit if limits.credit is None else limits.credit) is None:
         report.not_checked.append("a credit limit (--credit-limit CREDITS)")
     report.seconds = time.perf_counter() - started
     return report
 
 
-def _read(reader: Reader, audit: ChainAudit, progress: Progress | None) -> None:
-    report, header = audit.report, reader.header
+class _Beside(NamedTuple):
+    """The file, and what was given with it."""
+
+    path: Path
+    evidence: Mapping[int, Held]
+    notes: tuple[str, ...]
+    since: Path | None
+
+
+def _audit(
+    report: Report, skim: ogwl.Skim, beside: _Beside, limits: Limits, progress: Progress | None
+) -> None:
+    header, policy = skim.header, limits.policy
+    trailer = skim.trailer or Trailer([], [], [], intact=True)
     report.subject.author, report.subject.net = header.author, header.net
     report.subject.created_ms = header.created_ms
     report.checked["file"] += 1
-    try:
-        for done, (offset, record) in enumerate(reader.records()):
-            audit.entry(offset, record)
-            if progress is not None and done % 1000 == 0:
-                progress(done, header.entries)
-        trailer = reader.trailer()
-    except Torn as error:
-        audit.finish()
-        report.add("E_TORN", -1, error.offset, str(error))
-        return
-    audit.finish()
+    notes = read_notes(report, header.author, [*beside.notes, *trailer.checkpoints])
+    certificate = _certificate(report, beside.since, header, policy)
+    now_ms = int(time.time() * 1000) if limits.now_ms is None else limits.now_ms
+    context = Context(
+        beside.path,
+        header.net,
+        header.author,
+        min(now_ms, header.created_ms) + CLOCKS_APART_MS,
+        policy.credit if limits.credit is None else limits.credit,
+        policy.price_cap,
+        policy.tokens_per_s,
+        certificate.size if certificate else 0,
+        limits.sample,
+        vouched_leaves(trailer.vouchers),
+    )
+    sizes = [note.size for note in notes] + ([certificate.size] if certificate else [])
+    whole = WholeAudit(report, context, skim.chunks, beside.evidence, sizes)
+    for result in audit_chunks(context, skim.chunks, limits.jobs):
+        whole.chunk(result)
+        if progress is not None:
+            progress(whole.tree.size, header.entries)
+    whole.finish()
+    if skim.torn:
+        report.add("E_TORN", -1, skim.torn.offset, str(skim.torn))
+    if certificate:
+        check_prefix(whole, certificate)
+    if limits.sample is not None:
+        report.not_checked.append(f"signatures and halves of all but one entry in {limits.sample} (--sample)")
+    check_notes(whole, notes, policy)
+    if not notes:
+        report.not_checked.append("the tree against a checkpoint: there is none (--checkpoint NOTE)")
+    elif policy.quorum is None:
+        report.not_checked.append("who cosigned the checkpoints (--policy FILE with witnesses and a quorum)")
     if not trailer.intact:
         report.add("E_DIGEST", -1, -1, "the file's digest does not fit, or something follows it")
-    if trailer.vouchers or trailer.checkpoints:
-        report.add("E_UNSUPPORTED", -1, -1, "vouchers or checkpoints, which this version cannot check")
-    for proof in trailer.proofs:
-        report.checked["file"] += 1
-        try:
-            guilty = check_proof(proof if type(proof) is bytes else b"", header.net)
-        except ValueError as error:
-            report.add("E_PROOF", -1, -1, f"an enclosed fault proof proves nothing: {error}")
-            continue
-        report.enclosed.append(guilty)
+    check_vouchers(whole, trailer.vouchers)
+    check_proofs(report, trailer.proofs, header.net)
 
 
-def _load_evidence(file: Path, audit: ChainAudit) -> None:
+def _certificate(report: Report, since: Path | None, header: Header, policy: Policy) -> Certificate | None:
+    if since is None:
+        return None
+    report.checked["certificate"] += 1
     try:
-        found = read_form(file.read_bytes(), audit.header.net)
+        return read_certificate(since.read_bytes(), header, policy)
+    except (OSError, CertificateInvalid) as error:
+        report.add("E_CERTIFICATE", -1, -1, f"{since} certifies nothing here: {error}")
+        return None
+
+
+def _text(report: Report, file: Path) -> str:
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        report.add("E_CHECKPOINT", -1, -1, f"{file} cannot be read: {error}")
+        return ""
+
+
+def _load_evidence(report: Report, file: Path, header: Header, known: dict[int, Held]) -> None:
+    try:
+        found = read_form(file.read_bytes(), header.net)
     except (OSError, EntryInvalid) as error:
-        audit.report.add("E_EVIDENCE", -1, -1, f"{file} is no evidence: {error}")
+        report.add("E_EVIDENCE", -1, -1, f"{file} is no evidence: {error}")
         return
     entry = found.entry
-    if entry.author != audit.header.author or not signed_by_author(entry.author, found.leaf, found.signature):
-        audit.report.add("E_EVIDENCE", -1, -1, f"{file} is no evidence: not signed by this author")
+    if entry.author != header.author or not genuine(found):
+        report.add("E_EVIDENCE", -1, -1, f"{file} is no evidence: not signed by this author")
         return
-    audit.evidence[entry.seq] = Held(found.leaf, lambda: found)
+    known[entry.seq] = Held(found.leaf, lambda: found)
 
 
 class PairReport(NamedTuple):
@@ -142,12 +210,8 @@ def verify_pair(first: Path, second: Path, *, limits: Limits = NO_LIMITS) -> Pai
     elif one.author == two.author:
         between.add("E_DISAGREE", -1, -1, "both ledgers are of the same node")
     elif one.author and two.author:
-        _compare(
-            between, a.pairs.get(two.author, Pair()), b.pairs.get(one.author, Pair()), ("first", "second")
-        )
-        _compare(
-            between, b.pairs.get(one.author, Pair()), a.pairs.get(two.author, Pair()), ("second", "first")
-        )
+        _compare(between, a, b, ("first", "second"))
+        _compare(between, b, a, ("second", "first"))
     between.seconds = time.perf_counter() - started
     return PairReport(a, b, between)
 
@@ -161,26 +225,39 @@ def _held(holder: Path, subject: Path) -> dict[int, Held]:
         with Reader(holder) as reader:
             net = reader.header.net
             for offset, record in reader.records():
-                try:
-                    parts = pieces(record)
-                    if len(parts) != 4 or (entry := read_body(parts[2], net)).author != author:
-                        continue
-                except ValueError:
-                    continue
-                leaf = leaf_of(parts[2])
-                if signed_by_author(author, leaf, parts[3]):
-                    held[entry.seq] = Held(leaf, partial(reread, holder, offset, 2, net))
+                found = _half_by(author, record, net)
+                if found:
+                    part, signed = found
+                    held[signed.entry.seq] = Held(signed.leaf, partial(reread, holder, offset, part, net))
     except (OSError, Unreadable, Torn):
         pass  # the audit of that file reports it
     return held
 
 
-def _compare(between: Report, debtor: Pair, creditor: Pair, names: tuple[str, str]) -> None:
-    """The debtor signs first, so its side may be ahead; it can never be behind."""
+def _half_by(author: bytes, record: bytes, net: bytes) -> tuple[int, Signed] | None:
+    """Which part of this record is that author's, if one is and it really signed it."""
+    try:
+        parts = pieces(record)
+        part = len(parts) - 2  # beside a voucher stands the OPEN, last
+        signed = read_signed(parts[part], parts[part + 1], net) if part else None
+    except ValueError:
+        return None
+    if signed is None or signed.entry.author != author or not genuine(signed):
+        return None
+    return part, signed
+
+
+def _compare(between: Report, debtor: Report, creditor: Report, names: tuple[str, str]) -> None:
+    """The debtor signs first, so its side may be ahead; it is behind by what it vouched for and left."""
     between.checked["pair"] += 1
-    ahead = debtor.consumed - creditor.served
+    owes = debtor.pairs.get(creditor.subject.author, Pair())
+    earned = creditor.pairs.get(debtor.subject.author, Pair())
+    ahead = owes.consumed - earned.served
     if ahead > 0:
         text = f"{ahead} ucr that the {names[0]} node settled have not reached the {names[1]}"
+        between.add("W_INFLIGHT", -1, -1, text)
+    elif 0 < -ahead <= creditor.by_voucher[debtor.subject.author]:
+        text = f"the {names[1]} node earned {-ahead} ucr by voucher that the {names[0]} has not settled"
         between.add("W_INFLIGHT", -1, -1, text)
     elif ahead < 0:
         text = f"the {names[1]} node earned {-ahead} ucr more from the {names[0]} than that one signed for"

@@ -7,8 +7,11 @@ from typing import Any, BinaryIO
 
 import cbor2
 
+from opengateway.ledger.entry import EARN, leaf_of, read_body, read_wire
 from opengateway.ledger.ogwl import FORMAT, LENGTH, MAGIC, TRAILER
-from opengateway.ledger.store import Store
+from opengateway.ledger.requester import MINE
+from opengateway.ledger.store import Row, Store
+from opengateway.ledger.worker import THEIRS
 from opengateway.units import NetworkId, NodeId
 
 
@@ -38,8 +41,26 @@ def write_export(out: BinaryIO, store: Store, net: NetworkId, author: NodeId, cr
     for row in store.rows():
         if written == count:
             break
-        file.record([item for item in row[2:6] if item is not None])
+        beside = [item for item in row[4:6] if item is not None]
+        file.record([row.body, row.signature, *(beside or _vouched(store, row, net))])
         written += 1
-    file.record([TRAILER, [], [], [proof for _, _, proof in store.proofs()]])
+    file.record([TRAILER, _vouchers(store), [], [proof for _, _, proof in store.proofs()]])
     out.write(file.digest.digest())
     return written
+
+
+def _vouched(store: Store, row: Row, net: NetworkId) -> list[bytes]:
+    """Of an EARN by voucher: the voucher and its OPEN, each with its signature."""
+    opening = store.opening(row.peer, row.rid) if read_body(row.body, net).kind == EARN else None
+    wire = store.document(THEIRS, leaf_of(opening.body)) if opening else b""
+    return [*read_wire(wire), opening.body, opening.signature] if opening and wire else []
+
+
+def _vouchers(store: Store) -> list[list[bytes]]:
+    """What is vouched for and not settled: by this node, and to it (each with its OPEN)."""
+    found = [list(read_wire(wire)) for _, wire in store.documents(MINE)]
+    for opening in store.serving():
+        wire = store.document(THEIRS, leaf_of(opening.body))
+        if wire:
+            found.append([*read_wire(wire), opening.body, opening.signature])
+    return found

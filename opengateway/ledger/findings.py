@@ -59,6 +59,19 @@ CODES: dict[str, tuple[str, int]] = {
     "E_PEERHISTORY": ("counterparties", PROVEN),
     "E_FORK": ("evidence", PROVEN),
     "E_EVIDENCE": ("evidence", TAMPERED),
+    "E_VOUCHER": ("vouchers", TAMPERED),
+    "E_UNDERSETTLE": ("vouchers", PROVEN),
+    "E_CHECKPOINT": ("checkpoints", TAMPERED),
+    "E_ROOT": ("checkpoints", TAMPERED),
+    "E_BEHIND": ("checkpoints", TRUNCATED),
+    "E_CONFLICT": ("checkpoints", PROVEN),
+    "E_COSIG": ("checkpoints", TAMPERED),
+    "E_QUORUM": ("checkpoints", TAMPERED),
+    "E_EQUIVOCATION": ("checkpoints", PROVEN),
+    "E_ROTATE": ("rotation", TAMPERED),
+    "E_CERTIFICATE": ("certificate", TAMPERED),
+    "E_CERTIFIED": ("certificate", TAMPERED),
+    "E_ROLLBACK": ("certificate", TRUNCATED),
     "E_PROOF": ("file", TAMPERED),
     "E_DIGEST": ("file", TAMPERED),
     "E_TORN": ("file", TRUNCATED),
@@ -69,6 +82,7 @@ CODES: dict[str, tuple[str, int]] = {
     "W_UNSETTLED": ("holds", WARNINGS),
     "W_NOCOUNTER": ("halves", WARNINGS),
     "W_PAIRTIME": ("halves", WARNINGS),
+    "W_RATE": ("time", WARNINGS),
     "W_INFLIGHT": ("pair", WARNINGS),
 }
 """Code -> the check that finds it, and the exit code that it means."""
@@ -116,6 +130,8 @@ class Report:
     subject: Subject = field(default_factory=Subject)
     totals: Totals = field(default_factory=Totals)
     pairs: dict[bytes, Pair] = field(default_factory=dict)
+    by_voucher: Counter[bytes] = field(default_factory=Counter)
+    """ucr earned from each peer by its voucher alone: no SETTLE has come."""
     kinds: Counter[int] = field(default_factory=Counter)
     checked: Counter[str] = field(default_factory=Counter)
     """How often each check ran."""
@@ -123,6 +139,8 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     proofs: list[tuple[str, bytes]] = field(default_factory=list)
     """Kind and bytes of fault proofs that were extracted or found."""
+    checkpoints: list[tuple[int, bytes, list[bytes], bool | None]] = field(default_factory=list)
+    """Size, root, who cosigned, and whether that is the quorum of the policy (None: it wants none)."""
     enclosed: list[bytes] = field(default_factory=list)
     """Keys that proofs enclosed by the author convict: others, whom it met."""
     not_checked: list[str] = field(default_factory=list)

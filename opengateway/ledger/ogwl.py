@@ -2,7 +2,8 @@
 
     magic    "OGWL" 0x01
     header   u32 length, CBOR ["ogwl/1", net, author, created_ms, count]
-    entries  count times: u32 length, CBOR [body, signature] or [body, signature, peer body, peer signature]
+    entries  count times: u32 length, CBOR [body, signature], or that and what the counterparty signed:
+             [.., its half, signature]; of an EARN by voucher [.., voucher, signature, its OPEN, signature]
     trailer  u32 length, CBOR ["ogwl-trailer/1", vouchers, checkpoints, proofs]
     digest   SHA-256 of everything before
 
@@ -20,6 +21,8 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import cbor2
+
+from opengateway.wire import cbor
 
 MAGIC = b"OGWL\x01"
 FORMAT = "ogwl/1"
@@ -69,7 +72,7 @@ class Reader:
         try:
             if self._take(len(MAGIC)) != MAGIC:
                 raise Unreadable("it does not begin with the letters OGWL and the version 1")
-            self.header = _header(_decode(self._record(RECORD_LIMIT)))
+            self.header = _header(_strict(self._record(RECORD_LIMIT)))
         except Torn as error:
             self._file.close()
             raise Unreadable("it has no readable header") from error
@@ -94,7 +97,7 @@ class Reader:
     def trailer(self) -> Trailer:
         """Raises `Torn`."""
         offset = self.offset
-        value = _decode(self._record(TRAILER_LIMIT))
+        value = _strict(self._record(TRAILER_LIMIT))
         if type(value) is not list or len(value) != 4 or value[0] != TRAILER:
             raise Torn(offset, "there is no trailer after the entries")
         if not all(type(item) is list for item in value[1:]):
@@ -119,6 +122,61 @@ class Reader:
         return data
 
 
+CHUNK = 2048
+"""Entries that are audited at a time: 1 MB of them, 0.2 s of work."""
+
+
+class Skim(NamedTuple):
+    """A first look over a whole file."""
+
+    header: Header
+    chunks: list[Chunk]
+    trailer: Trailer | None
+    torn: Torn | None
+
+
+class Chunk(NamedTuple):
+    first: int
+    """Position of its first entry in the file."""
+    entries: int
+    offset: int
+    before: int
+    """Offset of the record before it; -1 for the first."""
+
+
+def skim(path: Path) -> Skim:
+    """Where everything is, and whether the digest fits. Raises `OSError`, `Unreadable`."""
+    chunks: list[Chunk] = []
+    count, start, last, before = 0, -1, -1, -1
+    trailer, torn = None, None
+    with Reader(path) as reader:
+        try:
+            for offset, _ in reader.records():
+                if count % CHUNK == 0:
+                    if count:
+                        chunks.append(Chunk(count - CHUNK, CHUNK, start, before))
+                    start, before = offset, last
+                last = offset
+                count += 1
+            trailer = reader.trailer()
+        except Torn as error:
+            torn = error
+        rest = count - len(chunks) * CHUNK
+        if rest:
+            chunks.append(Chunk(count - rest, rest, start, before))
+        return Skim(reader.header, chunks, trailer, torn)
+
+
+def records_at(path: Path, offset: int, count: int) -> Iterator[tuple[int, bytes]]:
+    """`count` records from `offset` on, known to be there."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        for _ in range(count):
+            (length,) = LENGTH.unpack(file.read(LENGTH.size))
+            yield offset, file.read(length)
+            offset += LENGTH.size + length
+
+
 def record_at(path: Path, offset: int) -> list[bytes]:
     """The pieces of the record at this offset, for a second look at it."""
     with path.open("rb") as file:
@@ -128,9 +186,10 @@ def record_at(path: Path, offset: int) -> list[bytes]:
 
 
 def pieces(record: bytes) -> list[bytes]:
-    """`[body, signature]`, or with the counterparty's half four. Raises `ValueError`."""
+    """`[body, signature]`; with the counterparty's half four, with its voucher and OPEN six. Raises
+    `ValueError`."""
     value = _decode(record)
-    if type(value) is not list or len(value) not in (2, 4) or any(type(item) is not bytes for item in value):
+    if type(value) is not list or len(value) not in (2, 4, 6) or any(type(x) is not bytes for x in value):
         raise ValueError("a record is not [body, signature] or that and the counterparty's")
     return value
 
@@ -151,4 +210,12 @@ def _decode(data: bytes) -> Any:
         value = cbor2.loads(data)
         return value if cbor2.dumps(value) == data else None
     except Exception:  # cbor2 raises many kinds on hostile input, RecursionError included
+        return None
+
+
+def _strict(data: bytes) -> Any:
+    """The same by a decoder that knows nothing but the five kinds of item that may stand here."""
+    try:
+        return cbor.decode(data, limit=TRAILER_LIMIT)
+    except cbor.NotCanonical:
         return None

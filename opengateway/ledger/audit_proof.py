@@ -1,0 +1,129 @@
+"""Fault proofs that convince anybody alone: canonical CBOR ["ogw-proof/1", kind, first, second] or with an
+extra piece at the end, where first and second are [body, signature].
+
+    F1-fork          two entries, one place
+    F2-history       two entries whose totals, time or links do not follow
+    F3-duplicate     two entries, one request
+    F4-transfer      two legs of a transfer that do not cancel
+    F5-under-settle  a SETTLE or VOID, and a voucher over more
+    F6-rewrite       two checkpoints (text, signature) of one size with different roots
+    F7-witness       two of them (text, seconds (8) || cosignature) by one witness, whose key is the extra
+    F8-repudiation   a SETTLE, and a later entry by its author for the same peer that omits it
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from opengateway.identity import verify
+from opengateway.ledger.audit_notes import cosigned_text, read_note
+from opengateway.ledger.entry import SETTLE, EntryInvalid
+from opengateway.ledger.evidence import genuine, read_signed
+from opengateway.ledger.voucher import check_under_settle
+from opengateway.ledger.witness import Contradiction, compare
+from opengateway.wire import cbor
+
+PROOF_LIMIT = 4096
+NAME = "ogw-proof/1"
+Piece = tuple[bytes, bytes]
+
+
+class Convicted(NamedTuple):
+    kind: str
+    key: bytes
+    text: str
+
+
+def proof_of(kind: str, first: Piece, second: Piece, *extra: bytes) -> bytes:
+    return cbor.encode([NAME, kind, list(first), list(second), *extra])
+
+
+def convicts(proof: bytes, net: bytes | None) -> Convicted:
+    """Whom this proof convicts of what. `net` None: of whatever network. Raises `ValueError`."""
+    try:
+        value: Any = cbor.decode(proof, limit=PROOF_LIMIT)
+    except cbor.NotCanonical as error:
+        raise ValueError(f"not a fault proof: {error}") from error
+    if type(value) is not list or len(value) not in (4, 5) or value[0] != NAME or type(value[1]) is not str:
+        raise ValueError("not a fault proof")
+    kind, first, second = value[1], _piece(value[2]), _piece(value[3])
+    extra = value[4] if len(value) == 5 else b""
+    if type(extra) is not bytes:
+        raise ValueError("not a fault proof")
+    if kind == "F6-rewrite":
+        return _rewrite(first, second)
+    if kind == "F7-witness":
+        return _equivocation(first, second, extra)
+    net = _net_of(first[0]) if net is None else net
+    if kind == "F5-under-settle":
+        key = check_under_settle(first, second, net)
+        return Convicted(kind, key, "settled less than it had vouched for")
+    return _entries(kind, first, second, net)
+
+
+def _piece(value: Any) -> Piece:
+    if type(value) is not list or len(value) != 2 or any(type(item) is not bytes for item in value):
+        raise ValueError("a piece of a proof is [body, signature]")
+    return value[0], value[1]
+
+
+def _net_of(body: bytes) -> bytes:
+    try:
+        fields: Any = cbor.decode(body)
+        net = fields[2]
+    except (cbor.NotCanonical, LookupError, TypeError) as error:
+        raise ValueError("not an entry") from error
+    return net if type(net) is bytes else b""
+
+
+def _entries(kind: str, first: Piece, second: Piece, net: bytes) -> Convicted:
+    try:
+        one, two = read_signed(*first, net), read_signed(*second, net)
+    except EntryInvalid as error:
+        raise ValueError(f"not an entry: {error}") from error
+    a, b = one.entry, two.entry
+    if a.author != b.author or not genuine(one) or not genuine(two):
+        raise ValueError("the two entries are not signed by one author")
+    if kind == "F8-repudiation":
+        if a.kind != SETTLE or b.seq <= a.seq or b.peer != a.peer or b.consumed >= a.consumed:
+            raise ValueError("the later entry does not omit what was settled")
+        return Convicted(
+            kind, a.author, f"entry {b.seq} omits {a.consumed - b.consumed} ucr that {a.seq} owes"
+        )
+    try:
+        compare(one, two)
+    except Contradiction as found:
+        if found.kind == kind:
+            return Convicted(kind, a.author, str(found))
+    raise ValueError(f"these two entries do not prove {kind}")
+
+
+def _rewrite(first: Piece, second: Piece) -> Convicted:
+    one, two = read_note(_note(first)), read_note(_note(second))
+    if one.author != two.author or one.size != two.size or one.root == two.root:
+        raise ValueError("these two checkpoints do not contradict each other")
+    for note, (_, signature) in ((one, first), (two, second)):
+        if not verify(note.author, note.text, signature):
+            raise ValueError("a checkpoint that its author did not sign")
+    return Convicted("F6-rewrite", one.author, f"two roots for {one.size} entries")
+
+
+def _equivocation(first: Piece, second: Piece, witness: bytes) -> Convicted:
+    one, two = read_note(_note(first)), read_note(_note(second))
+    if one.author != two.author or one.size != two.size or one.root == two.root:
+        raise ValueError("these two cosignatures do not contradict each other")
+    for note, (_, cosignature) in ((one, first), (two, second)):
+        seconds, signature = int.from_bytes(cosignature[:8], "big"), cosignature[8:]
+        if not verify(witness, cosigned_text(seconds, note.text), signature):
+            raise ValueError("a cosignature that is not this witness's")
+    return Convicted("F7-witness", witness, f"cosigned two roots for {one.size} entries of one ledger")
+
+
+def _note(piece: Piece) -> str:
+    """The checkpoint's text as a note of its own. The line under it only fills its place: what is checked
+    is the signature of the piece."""
+    try:
+        text = piece[0].decode()
+    except UnicodeDecodeError as error:
+        raise ValueError("not a checkpoint") from error
+    return f"{text}\n— none AAAAAAAAAAA=\n"
