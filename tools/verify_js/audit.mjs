@@ -40,7 +40,10 @@ function whole(file, add, report, asked) {
   const now = BigInt(Date.now());
   const latest = (now < file.created ? now : file.created) + CLOCKS_APART;
   const limit = asked.policy.credit_limit === undefined ? asked.limit : BigInt(asked.policy.credit_limit) * 1_000_000n;
-  const chain = new Chain(file.net, file.author, latest, limit, add);
+  const { tokens_per_s: rate = 20_000, price_cap: cap = null } = asked.policy;
+  const chain = new Chain(
+    file.net, file.author, latest, limit, BigInt(rate), cap === null ? null : BigInt(cap), add,
+  );
   for (const name of asked.evidence) loadEvidence(name, file, chain, add);
   const notes = asked.checkpoints.map((name) => readFileSync(name, "utf8"));
   const trailer = skim(file);
@@ -141,19 +144,30 @@ function fromBase32(text) {
   return (bits >> 4n).toString(16).padStart(64, "0");
 }
 
+// [voucher, signature], or that and [.., OPEN, signature] where the OPEN is in another ledger.
 function checkVoucher(value, chain, add) {
-  const fits = Array.isArray(value) && value.length === 2 && value.every((one) => isBytes(one));
-  const voucher = fits ? readVoucher(...value) : null;
-  if (voucher === null) {
-    add("E_VOUCHER", -1, "an enclosed voucher is none");
-    return;
+  const fits = Array.isArray(value) && [2, 4].includes(value.length) && value.every((one) => isBytes(one));
+  const voucher = fits ? readVoucher(value[0], value[1]) : null;
+  const bad = (text) => add("E_VOUCHER", -1, text);
+  if (voucher === null) return bad("an enclosed voucher is none");
+  const known = [...(chain.vouched.get(voucher.openLeaf.toString("hex")) ?? [])];
+  if (value.length === 4) {
+    let opening;
+    try {
+      opening = readSigned(value[2], value[3], chain.net);
+    } catch {
+      return bad("an enclosed voucher stands beside no OPEN");
+    }
+    if (!same(opening.leaf, voucher.openLeaf) || opening.kind !== OPEN || !genuine(opening)) {
+      return bad("a voucher that does not belong to the OPEN beside it");
+    }
+    known.push(opening);
   }
-  const name = voucher.openLeaf.toString("hex");
-  const end = chain.settled.get(name);
-  const owner = end ?? chain.openings.get(name);
-  if (owner === undefined) return; // for an OPEN that is not in this file
-  if (!vouchedBy(owner.author, voucher)) add("E_VOUCHER", -1, "a voucher that is not signed by its debtor");
-  else if (end !== undefined && genuine(end) && end.kind !== OPEN && end.amount < voucher.amount) {
-    add("E_UNDERSETTLE", Number(end.seq), `settled ${end.amount} after vouching for ${voucher.amount}`, true);
+  if (known.length === 0) return bad("a voucher for an OPEN that is not here");
+  if (!vouchedBy(known[0].author, voucher)) return bad("a voucher that its debtor did not sign");
+  for (const end of known) {
+    if (end.kind !== OPEN && end.amount < voucher.amount && genuine(end)) {
+      add("E_UNDERSETTLE", Number(end.seq), `settled ${end.amount} after vouching for ${voucher.amount}`, true);
+    }
   }
 }

@@ -11,11 +11,10 @@ const hex = (bytes) => bytes.toString("hex");
 const latin = (...all) => all.map((bytes) => bytes.toString("latin1")).join("");
 
 export class Chain {
-  constructor(net, author, latest, limit, add) {
-    Object.assign(this, { net, author, latest, limit, add });
+  constructor(net, author, latest, limit, rate, cap, add) {
+    Object.assign(this, { net, author, latest, limit, rate, cap, add });
     this.index = -1;
     this.previous = null;
-    this.sound = false;
     this.tree = new Frontier();
     this.pairs = new Map();
     this.opens = new Map();
@@ -23,8 +22,7 @@ export class Chain {
     this.places = new Map();
     this.highest = new Map();
     this.evidence = new Map();
-    this.settled = new Map(); // leaf of an OPEN -> what its author signed for it in the end
-    this.openings = new Map(); // leaf of an OPEN -> its author
+    this.vouched = new Map(); // leaf of an OPEN -> the entries that begin and end its request
     this.roots = new Map(); // sizes that checkpoints name -> root
   }
 
@@ -53,16 +51,16 @@ export class Chain {
     const size = this.tree.size;
     if (this.roots.has(size)) this.roots.set(size, this.tree.root());
     if (e === null) {
-      [this.previous, this.sound] = [null, false];
+      this.previous = null;
       return;
     }
-    const sound = this.signature(e);
+    this.signature(e);
     this.terms(e);
-    this.continues(e, sound);
+    this.continues(e);
     this.holds(e);
     this.halves(e, parts.slice(2));
-    this.compareEvidence(e, sound);
-    [this.previous, this.sound] = [e, sound];
+    this.compareEvidence(e);
+    this.previous = e;
     if (e.kind !== GENESIS) {
       this.pairs.set(latin(e.peer), e);
       this.once(this.requests, `${e.kind}` + latin(e.peer, e.rid), e, "E_DUPRID", false);
@@ -71,20 +69,19 @@ export class Chain {
 
   signature(e) {
     if (!same(e.author, this.author)) this.finding("E_WRONG_KEY", "by another author than the file's");
-    if (genuine(e)) return true;
-    this.finding("E_SIG", "the author's signature is not valid");
-    return false;
+    if (!genuine(e)) this.finding("E_SIG", "the author's signature is not valid");
   }
 
   terms(e) {
     this.broken(() => rules.checkTerms(e));
     if (e.t > this.latest) this.finding("E_FUTURE", "later than the file itself");
+    if (this.cap !== null && (e.pp > this.cap || e.pc > this.cap)) this.finding("E_PRICE", "above the policy's cap");
     if (this.limit !== null && e.kind === OPEN && e.taken + e.held - e.given > this.limit) {
       this.finding("E_LIMIT", "spent and held exceed what was earned by more than the limit");
     }
   }
 
-  continues(e, sound) {
+  continues(e) {
     if (this.index === 0) {
       if (e.kind !== GENESIS) this.finding("E_HEADLESS", "the chain does not start with its GENESIS");
       return;
@@ -95,30 +92,44 @@ export class Chain {
     }
     const code = rules.breakBetween(this.previous, e, this.pairs.get(latin(e.peer)) ?? rules.NOTHING);
     if (code === null) return;
-    const proven = sound && this.sound && this.prove(this.previous, e);
+    const known = this.pairs.get(latin(e.peer));
+    const proven = this.prove(this.previous, e) || (code === "E_PAIR" && known !== undefined && this.prove(known, e));
     this.finding(code, `does not follow from entry ${this.previous.seq}`, proven);
   }
 
   // Only what one key signed convicts it.
   prove(a, b) {
-    return same(a.author, b.author) && rules.contradiction(a, b) !== null;
+    return same(a.author, b.author) && rules.contradiction(a, b) !== null && genuine(a) && genuine(b);
   }
 
   holds(e) {
     const key = latin(e.peer, e.rid);
     if (e.kind === OPEN) {
       this.opens.set(key, e);
-      this.openings.set(hex(e.leaf), e);
+      this.note(e.leaf, e);
     } else if (e.kind === SETTLE || e.kind === VOID) {
       const opening = this.opens.get(key);
       this.opens.delete(key);
-      this.settled.set(hex(e.link), e);
-      if (opening === undefined) this.finding("E_NOOPEN", "releases a hold that no OPEN took");
-      else this.broken(() => rules.checkRelease(opening, e));
+      this.note(e.link, e);
+      if (opening === undefined) {
+        this.finding("E_NOOPEN", "releases a hold that no OPEN took");
+        return;
+      }
+      this.broken(() => rules.checkRelease(opening, e));
+      if (e.ctok * 1000n > this.rate * (e.t - opening.t + 1000n)) this.finding("W_RATE", "faster than any model");
     }
   }
 
+  note(leaf, e) {
+    const name = hex(leaf);
+    this.vouched.set(name, [...(this.vouched.get(name) ?? []), e]);
+  }
+
   halves(e, parts) {
+    if (e.kind === ADJ && e.amount > 0n) {
+      this.leg(e, parts);
+      return;
+    }
     if (e.kind !== SETTLE && e.kind !== EARN) {
       if (parts.length) this.finding("E_PEERKIND", "a counterparty's half where there is none to have");
       return;
@@ -128,7 +139,7 @@ export class Chain {
       else this.finding("W_NOCOUNTER", "the worker's EARN has not come back");
       return;
     }
-    if (parts.length === 6) {
+    if (parts.length === 4) {
       this.byVoucher(e, parts);
       return;
     }
@@ -136,8 +147,18 @@ export class Chain {
     if (half === null) return;
     const [settle, earn] = e.kind === EARN ? [half, e] : [e, half];
     this.broken(() => rules.checkHalves(settle, earn));
-    if (half.kind === SETTLE) this.settled.set(hex(half.link), half);
+    if (half.kind === SETTLE) this.note(half.link, half);
     if (earn.t > settle.t + rules.HALVES_APART) this.finding("W_PAIRTIME", "earned long after it was settled");
+  }
+
+  // A debt that a transfer took away: its creditor must have signed that it gave the claim up.
+  leg(e, parts) {
+    if (!parts.length) {
+      this.finding("W_NOCOUNTER", "the creditor's side of this transfer has not come back");
+      return;
+    }
+    const half = this.half(e, parts);
+    if (half !== null) this.broken(() => rules.checkCounterLeg(e, half));
   }
 
   half(e, [body, signature]) {
@@ -155,8 +176,12 @@ export class Chain {
   // No SETTLE came: the last voucher, and the OPEN that it is for.
   byVoucher(e, parts) {
     const voucher = readVoucher(parts[0], parts[1]);
-    if (e.kind !== EARN || voucher === null) {
-      this.finding("E_PEERFORMAT", "not a voucher and its OPEN");
+    if (e.kind !== EARN) {
+      this.finding("E_PEERKIND", "a voucher where none can be");
+      return;
+    }
+    if (voucher === null) {
+      this.finding("E_PEERFORMAT", "not a voucher");
       return;
     }
     const opening = this.half(e, parts.slice(2));
@@ -183,15 +208,15 @@ export class Chain {
     const before = seen.get(name);
     seen.set(name, e);
     if (before === undefined || same(before.leaf, e.leaf)) return;
-    const proven = genuine(before) && genuine(e) && this.prove(before, e);
+    const proven = this.prove(before, e);
     if (proven || !needsProof) this.finding(code, `entries ${before.seq} and ${e.seq}`, proven);
   }
 
-  compareEvidence(e, sound) {
+  compareEvidence(e) {
     const held = this.evidence.get(e.seq);
     this.evidence.delete(e.seq);
     if (held === undefined || same(held.leaf, e.leaf)) return;
-    const proven = sound && this.prove(e, held);
+    const proven = this.prove(e, held);
     this.finding(proven ? "E_FORK" : "E_EVIDENCE", "somebody holds another entry for this place", proven);
   }
 

@@ -1,6 +1,8 @@
 // Fault proofs: two things that one key signed and that cannot both be honest.
 import { decode, isBytes } from "./cbor.mjs";
-import { genuine, readSigned, same, SETTLE, VOID } from "./entry.mjs";
+import { verify } from "./ed25519.mjs";
+import { SETTLE, VOID, genuine, readSigned, same } from "./entry.mjs";
+import { readNote } from "./notes.mjs";
 import { contradiction } from "./rules.mjs";
 import { readVoucher, vouchedBy } from "./voucher.mjs";
 
@@ -10,19 +12,48 @@ const pair = (value) => Array.isArray(value) && value.length === 2 && value.ever
 export function proves(proof, net) {
   if (proof.length > 4096) return false;
   try {
-    const [name, kind, one, two, ...extra] = decode(proof);
-    if (name !== "ogw-proof/1" || !pair(one) || !pair(two) || extra.length > 1) return false;
-    const first = readSigned(...one, net);
-    if (!genuine(first)) return false;
-    if (kind.startsWith("F5")) {
-      const voucher = readVoucher(...two);
-      const ends = first.kind === SETTLE || first.kind === VOID;
-      if (voucher === null || !ends || !same(first.link, voucher.openLeaf)) return false;
-      return vouchedBy(first.author, voucher) && first.amount < voucher.amount;
+    const value = decode(proof);
+    const [name, kind, one, two, extra = Buffer.alloc(0)] = value;
+    if (![4, 5].includes(value.length) || name !== "ogw-proof/1" || !isBytes(extra)) return false;
+    if (!pair(one) || !pair(two)) return false;
+    if (kind === "F6-rewrite") return notes(one, two, (note, [, signature]) => verify(note.author, note.text, signature));
+    if (kind === "F7-witness") {
+      return notes(one, two, ({ text }, [, data]) => {
+        const message = Buffer.from(`cosignature/v1\ntime ${data.readBigUInt64BE(0)}\n`);
+        return verify(extra, Buffer.concat([message, text]), data.subarray(8));
+      });
     }
-    const second = readSigned(...two, net);
-    return same(first.author, second.author) && genuine(second) && contradiction(first, second) === kind;
+    return entries(kind, one, two, net);
   } catch {
     return false;
   }
+}
+
+function entries(kind, one, two, net) {
+  const first = readSigned(...one, net);
+  if (!genuine(first)) return false;
+  if (kind === "F5-under-settle") {
+    const voucher = readVoucher(...two);
+    const ends = first.kind === SETTLE || first.kind === VOID;
+    if (voucher === null || !ends || !same(first.link, voucher.openLeaf)) return false;
+    return vouchedBy(first.author, voucher) && first.amount < voucher.amount;
+  }
+  const second = readSigned(...two, net);
+  if (!same(first.author, second.author) || !genuine(second)) return false;
+  if (kind === "F8-repudiation") {
+    const later = second.seq > first.seq && same(second.peer, first.peer);
+    return first.kind === SETTLE && later && second.consumed < first.consumed;
+  }
+  return contradiction(first, second) === kind;
+}
+
+// Two checkpoints of one ledger and size with different roots, each signed as `signed` says.
+function notes(one, two, signed) {
+  const [first, second] = [one, two].map(([text]) => {
+    const note = readNote(`${text.toString("utf8")}\n— none AAAAAAAAAAA=\n`);
+    return note === null ? null : { ...note, text };
+  });
+  if (first === null || second === null || !same(first.author, second.author)) return false;
+  if (first.size !== second.size || same(first.root, second.root)) return false;
+  return signed(first, one) && signed(second, two);
 }

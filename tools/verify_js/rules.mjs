@@ -104,8 +104,12 @@ export function checkHalves(settle, earn) {
     fail("E_PEERKEY", "a half is by or for another key");
   }
   if (!same(earn.link, settle.leaf)) fail("E_PEERLINK", "the EARN links to another SETTLE");
-  const alike = ["model", "ptok", "ctok", "pp", "pc", "amount"].every((name) => settle[name] === earn[name]);
-  if (!alike || !same(settle.rid, earn.rid) || !same(settle.digest, earn.digest)) {
+  // An EARN of the rest, after one by voucher, is over less than its SETTLE.
+  const rest = same(earn.rid, settle.leaf.subarray(0, 16));
+  const fits = rest ? (name) => earn[name] <= settle[name] : (name) => earn[name] === settle[name];
+  const alike =
+    ["ptok", "ctok", "amount"].every(fits) && ["model", "pp", "pc"].every((name) => settle[name] === earn[name]);
+  if (!alike || !(rest || same(settle.rid, earn.rid)) || !same(settle.digest, earn.digest)) {
     fail("E_MISMATCH", "the halves disagree");
   }
   if (earn.served !== settle.consumed && (settle.amount !== 0n || earn.served < settle.consumed)) {
@@ -132,6 +136,12 @@ export function contradiction(first, second) {
   return null;
 }
 
+export function checkCounterLeg(leg, half) {
+  if (half.kind !== ADJ) fail("E_PEERKIND", "not the leg of a transfer");
+  if (!same(half.author, leg.peer) || !same(half.peer, leg.author)) fail("E_PEERKEY", "by or for another key");
+  if (!same(half.rid, leg.rid) || half.hold !== leg.amount) fail("E_MISMATCH", "the legs disagree");
+}
+
 // That an EARN takes what a voucher for this OPEN promises, and nothing else.
 export function checkVouched(opening, voucher, earn) {
   if (opening.kind !== OPEN) fail("E_PEERKIND", "a voucher's half names no OPEN");
@@ -142,7 +152,7 @@ export function checkVouched(opening, voucher, earn) {
     fail("E_PEERLINK", "the EARN, the voucher and the OPEN do not name each other");
   }
   const alike = ["model", "pp", "pc"].every((name) => opening[name] === earn[name]);
-  if (!alike || !same(opening.rid, earn.rid) || voucher.ctok !== earn.ctok || voucher.amount !== earn.amount) {
+  if (!alike || !zeros(earn.digest) || !same(opening.rid, earn.rid) || voucher.ctok !== earn.ctok || voucher.amount !== earn.amount) {
     fail("E_MISMATCH", "the EARN and its voucher disagree on request, model, tokens or price");
   }
   if (voucher.amount > opening.hold) fail("E_HOLD", "vouched for more than was held");
