@@ -51,6 +51,8 @@ class Job:
     deadline: float = field(default_factory=lambda: time.monotonic() + QUEUE_PATIENCE)
     """Monotonic seconds by which somebody must have begun to answer."""
     created: float = field(default_factory=time.monotonic)
+    begun: float = 0.0
+    """Monotonic seconds when it was last given to somebody."""
     tried: set[Place] = field(default_factory=set)
     """Places that failed it."""
     why: OpenGatewayError | None = None
