@@ -145,11 +145,23 @@ def as_json(report: Report) -> dict[str, Any]:
             {"kind": kind, "base64": base64.b64encode(proof).decode()} for kind, proof in report.proofs
         ],
         "enclosed_proofs_against": [base32(guilty) for guilty in report.enclosed],
-        "checkpoints": [],
+        "checkpoints": [
+            {
+                "size": size,
+                "root": root.hex(),
+                "cosigned_by": [base32(witness) for witness in witnesses],
+                "quorum": quorum,
+            }
+            for size, root, witnesses, quorum in report.checkpoints
+        ],
         "not_checked": report.not_checked,
         "verdict": VERDICTS[report.exit],
         "exit": report.exit,
-        "perf": {"seconds": round(report.seconds, 3), "signatures": report.signatures},
+        "perf": {
+            "seconds": round(report.seconds, 3),
+            "signatures": report.signatures,
+            "entries_per_s": round(subject.entries / report.seconds) if report.seconds else 0,
+        },
     }
 
 

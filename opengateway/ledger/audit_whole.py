@@ -32,7 +32,6 @@ class WholeAudit:
         self.tree = Frontier()
         self.roots: dict[int, bytes] = {}
         """Root of the tree at the sizes that were asked for."""
-        self.edges: dict[int, list[bytes]] = {}
         self._sizes = sorted(set(sizes))
         self._evidence = dict(evidence)
         self._awaited = sorted(evidence)
@@ -115,7 +114,6 @@ class WholeAudit:
             tree.append(bytes(leaves[at : at + 32]))
             if tree.size in sizes:
                 self.roots[tree.size] = tree.root()
-                self.edges[tree.size] = list(tree.edge)
 
     def _compare_evidence(self, seq: int, leaf: bytes) -> None:
         held = self._evidence.pop(seq)
@@ -163,7 +161,7 @@ class WholeAudit:
         """Everything that needs the whole chain."""
         report, last = self.report, self._last
         report.subject.entries = self.tree.size
-        report.subject.root = self.tree.root()
+        report.subject.root, report.subject.frontier = self.tree.root(), list(self.tree.edge)
         if last is not None:
             report.totals = totals_in(last.entry)
             report.subject.head, report.subject.last_ms = last.leaf, last.entry.t_ms

@@ -120,6 +120,8 @@ class Subject:
     last_ms: int = 0
     head: bytes = b""
     root: bytes = b""
+    frontier: list[bytes] = field(default_factory=list)
+    """Roots of the tree's full subtrees, largest first."""
 
 
 @dataclass(slots=True)
