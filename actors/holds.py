@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from actors.kernel import Address, Reply
 from actors.messages import (
@@ -17,8 +18,11 @@ from actors.messages import (
     SchedulerMessage,
 )
 from opengateway.errors import OpenGatewayError, RequestError
+from opengateway.ledger.admission import Admission
 from opengateway.routing.hold import hold_for
 from opengateway.routing.views import Price, ServedModel
+
+R = TypeVar("R")
 
 LIMITS = {"max_tokens", "max_completion_tokens"}
 
@@ -30,9 +34,8 @@ def admit(
     assert job.origin is not None
     ask = Admit(job.opening, job.origin, price.prompt, price.completion)
 
-    def answered(reply: Reply[bytes]) -> None:
-        rid, error = _answer(reply)
-        scheduler.tell(Admitted(job, rid, error))
+    def answered(reply: Reply[Admission]) -> None:
+        scheduler.tell(Admitted(job, *_answer(reply)))
 
     ledger.ask(ask, express=True).then(answered)
 
@@ -64,9 +67,9 @@ def hold(
     )
 
     def answered(reply: Reply[bytes]) -> None:
-        entry, error = _answer(reply)
-        if error is None:
-            dispatch(replace(order, entry=entry, held=held))
+        opening, error = _answer(reply)
+        if opening is not None:
+            dispatch(replace(order, entry=opening, held=held))
         else:
             scheduler.tell(JobEnded(job, order.peer, None, error))
 
@@ -74,10 +77,10 @@ def hold(
     ledger.ask(ask, express=True).then(answered)
 
 
-def _answer(reply: Reply[bytes]) -> tuple[bytes, OpenGatewayError | None]:
+def _answer(reply: Reply[R]) -> tuple[R, None] | tuple[None, OpenGatewayError]:
     try:
         return reply.get(timeout=0), None
     except OpenGatewayError as error:
-        return b"", error
+        return None, error
     except Exception as error:  # the ledger crashed over it, is gone, or its mailbox is full
-        return b"", RequestError(f"the ledger could not answer: {error}", retry_after=1.0)
+        return None, RequestError(f"the ledger could not answer: {error}", retry_after=1.0)

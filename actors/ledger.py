@@ -28,6 +28,8 @@ from actors.messages import (
     Tick,
     Unanswered,
     Unserved,
+    Vouch,
+    Vouched,
 )
 from opengateway.errors import OpenGatewayError
 from opengateway.identity import Identity, base32, short
@@ -43,7 +45,7 @@ BATCH_LIMIT = 256
 """Entries before a commit that does not wait for the mailbox to run dry: about 20 ms of signing."""
 
 
-DURABLE = (OpenHold, SettleHold, Earn)
+DURABLE = (OpenHold, Vouch, SettleHold, Earn)
 """Their answers leave the node, so they wait for the commit. The others only tell what is written. An
 admission is committed at once, but nobody waits for it: that takes 3 ms, a first token longer. If a crash
 forgot it, the SETTLE of what had arrived by then would be refused, and with it all later ones of the peer."""
@@ -138,11 +140,16 @@ class Ledger(Actor[LedgerMessage]):
                     price_prompt=message.price_prompt,
                     price_completion=message.price_completion,
                 )
+            case Vouch(rid, prompt_tokens, completion_tokens):
+                self._urgent = self._written = True
+                return book.vouch(rid, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
+            case Vouched(voucher, requester):
+                self._written = True
+                return book.vouched(voucher, requester)
             case SettleHold(rid, prompt_tokens, completion_tokens, digest):
                 self._written = True
                 if not prompt_tokens and not completion_tokens:
-                    book.void(rid)
-                    return b""
+                    return book.give_up(rid)
                 return book.settle(
                     rid, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, digest=digest
                 )
@@ -153,13 +160,12 @@ class Ledger(Actor[LedgerMessage]):
                 return [entry for who, _, entry in book.unanswered() if who == peer]
             case Admit():
                 self._urgent = self._written = True
-                admission = book.admit(
+                return book.admit(
                     message.opening,
                     message.requester,
                     price_prompt=message.price_prompt,
                     price_completion=message.price_completion,
                 )
-                return admission.rid
             case Delivered(rid, requester, prompt_tokens, completion_tokens):
                 self._written = True
                 book.delivered(rid, requester, prompt_tokens, completion_tokens)

@@ -17,6 +17,7 @@ from opengateway.discovery.sightings import Sighting
 from opengateway.engines.protocol import GenerateRequest, ModelInfo
 from opengateway.engines.stream import Finished, Stream
 from opengateway.errors import OpenGatewayError
+from opengateway.ledger.admission import Admission
 from opengateway.models.clusters import ClusterRegistry
 from opengateway.models.machine import Machine
 from opengateway.routing.market import Place
@@ -48,6 +49,10 @@ class Job:
     """The peer that asks; None: one of our own users."""
     opening: bytes = b""
     """The peer's signed OPEN, when a peer asks."""
+    lead: int = 0
+    """Of a peer's job, once it is admitted: tokens that go out ahead of its vouchers. 0: free work."""
+    secured: bool = True
+    """False for a peer's job that nothing but our patience with strangers covers: served last."""
     deadline: float = field(default_factory=lambda: time.monotonic() + QUEUE_PATIENCE)
     """Monotonic seconds by which somebody must have begun to answer."""
     created: float = field(default_factory=time.monotonic)
@@ -97,7 +102,7 @@ class Admitted:
     """Our ledger has judged a peer's OPEN; `error` is the refusal."""
 
     job: Job
-    rid: bytes
+    admission: Admission | None
     error: OpenGatewayError | None = None
 
 
@@ -366,9 +371,18 @@ class OpenHold(Request[bytes]):
 
 
 @dataclass(frozen=True, slots=True)
+class Vouch(Request[bytes]):
+    """Sign what has been received by now of an answer that goes on; answered with the voucher, durable."""
+
+    rid: bytes
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class SettleHold(Request[bytes]):
-    """Sign what was received; answered with the SETTLE, durable. Nothing received: the hold is void
-    and the answer is empty."""
+    """Sign what was received; answered with the SETTLE, durable. Nothing received and nothing vouched for:
+    the hold is void and the answer is empty."""
 
     rid: bytes
     prompt_tokens: int
@@ -392,13 +406,21 @@ class Unanswered(Request[list[bytes]]):
 
 
 @dataclass(frozen=True, slots=True)
-class Admit(Request[bytes]):
-    """May this peer be served? Answered with the id of the request; refused with `NotEnoughCredit`, ..."""
+class Admit(Request[Admission]):
+    """May this peer be served? Refused with `NotEnoughCredit`, ..."""
 
     opening: bytes
     requester: NodeId
     price_prompt: int
     price_completion: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vouched(Request[int]):
+    """A peer's voucher; answered with the completion tokens that are vouched for by now."""
+
+    voucher: bytes
+    requester: NodeId
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,10 +471,12 @@ class Export(Request[bytes]):
 
 LedgerMessage: TypeAlias = (
     OpenHold
+    | Vouch
     | SettleHold
     | Countersigned
     | Unanswered
     | Admit
+    | Vouched
     | Delivered
     | Unserved
     | Earn

@@ -37,6 +37,7 @@ from actors.messages import (
 from actors.runner import Runner
 from opengateway.errors import AllBusy, DeadlinePassed, EngineUnavailable, OpenGatewayError, RequestError
 from opengateway.identity import short
+from opengateway.ledger.admission import Admission
 from opengateway.routing.market import Choice, Market
 from opengateway.routing.views import FREE, WorkerView
 from opengateway.units import NodeId
@@ -99,8 +100,8 @@ class Scheduler(Actor[SchedulerMessage]):
                 self._submit(job)
             case JobEnded():
                 self._ended(message)
-            case Admitted(job, rid, error):
-                self._admitted(job, rid, error)
+            case Admitted(job, admission, error):
+                self._admitted(job, admission, error)
             case Abandoned(job):
                 if job in self._waiting:
                     self._waiting.remove(job)
@@ -143,11 +144,11 @@ class Scheduler(Actor[SchedulerMessage]):
             return
         holds.admit(self._ledger, self.address, job, price)
 
-    def _admitted(self, job: Job, rid: bytes, error: OpenGatewayError | None) -> None:
-        if error is not None:
-            self._refuse(job, error)
+    def _admitted(self, job: Job, admission: Admission | None, error: OpenGatewayError | None) -> None:
+        if admission is None:
+            self._refuse(job, error or RequestError("the ledger did not answer", retry_after=1.0))
         else:
-            job.rid = rid
+            job.rid, job.lead, job.secured = admission.rid, admission.lead, admission.secured
             self._place(job)
 
     # -- a job finds a place -------------------------------------------------------------
@@ -209,9 +210,9 @@ class Scheduler(Actor[SchedulerMessage]):
         if len(self._waiting) >= QUEUE_LIMIT:
             self._refuse(job, AllBusy(f"{QUEUE_LIMIT} requests are waiting already", retry_after=5.0))
             return
-        # Our own users go before the peers whom we serve from idle time; within each, first come first.
+        # Our own users, then peers whose credit covers it, then strangers; within each, first come first.
         self._waiting.append(job)
-        self._waiting.sort(key=lambda other: (other.origin is not None, other.created))
+        self._waiting.sort(key=lambda other: (other.origin is not None, not other.secured, other.created))
         self._io.call(self._watch, job)
 
     def _watch(self, job: Job) -> None:

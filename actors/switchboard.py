@@ -30,9 +30,13 @@ from actors.messages import (
     SettleHold,
     Submit,
     Unanswered,
+    Unserved,
+    Vouch,
+    Vouched,
 )
-from opengateway.engines.answering import Answerer, Incoming
+from opengateway.engines.answering import Answerer
 from opengateway.engines.asking import Asker, Ticket
+from opengateway.engines.incoming import Incoming
 from opengateway.engines.refusal import sign_refusal
 from opengateway.engines.stream import Finished, Route
 from opengateway.errors import AllBusy
@@ -48,6 +52,7 @@ from opengateway.wire.messages import (
     Message,
     RecordChanged,
     Settle,
+    Voucher,
 )
 
 R = TypeVar("R")
@@ -84,6 +89,9 @@ class Switchboard:
             spawn=io.task,
             asked=self._asked,
             delivered=self._delivered,
+            lead=lambda incoming: incoming.job.lead if isinstance(incoming.job, Job) else 0,
+            vouched=self._voucher,
+            round_trip=self._round_trip,
             refusal=lambda peer, stream, error: sign_refusal(
                 identity, net, peer, stream, error, now_ms=now_ms()
             ),
@@ -115,7 +123,7 @@ class Switchboard:
 
     def message(self, peer: NodeId, message: Message) -> None:
         match message:
-            case Ask() | Cancel() | Grant():
+            case Ask() | Cancel() | Grant() | Voucher():
                 self.answerer.heard(peer, message)
             case RecordChanged(record=record):
                 self._registry.tell(RecordSeen(peer, record))
@@ -143,15 +151,25 @@ class Switchboard:
             opening=order.entry,
             salt=order.rid,
             ended=lambda ticket: self._ended(order, ticket),
+            vouch=(lambda ticket: self._vouch(order, ticket)) if order.entry else None,
         )
+
+    def _vouch(self, order: Dispatch, ticket: Ticket) -> None:
+        """An instalment has come: sign for it. Express, as the worker stands still without it."""
+        prompt_tokens, completion_tokens = _within(order, ticket.least_prompt, ticket.came)
+        ask = Vouch(order.rid, prompt_tokens, completion_tokens)
+        self._ledger.ask(ask, express=True).then(lambda r: self._io.call(self._vouched, ticket, r))
+
+    def _vouched(self, ticket: Ticket, reply: Reply[bytes]) -> None:
+        voucher = _value(reply)
+        if voucher and self.asker.knows(ticket):
+            self.send(ticket.peer, Voucher(ticket.number, voucher))
 
     def _ended(self, order: Dispatch, ticket: Ticket) -> None:
         prompt_tokens, completion_tokens = ticket.owed_tokens()
         stream = order.job.stream
         if order.entry:
-            if order.price.completion:  # an answer may be longer than we were ready to pay for
-                left = order.held - prompt_tokens * order.price.prompt
-                completion_tokens = min(completion_tokens, max(0, left) // order.price.completion)
+            prompt_tokens, completion_tokens = _within(order, prompt_tokens, completion_tokens)
             amount = prompt_tokens * order.price.prompt + completion_tokens * order.price.completion
             stream.cost = amount
             settle = SettleHold(order.rid, prompt_tokens, completion_tokens, ticket.digest())
@@ -184,9 +202,23 @@ class Switchboard:
         if not self._scheduler.tell(Submit(job)):
             incoming.stream.fail(AllBusy("this node is overloaded", retry_after=2.0))
 
-    def _delivered(self, incoming: Incoming, finished: Finished) -> None:
+    def _voucher(self, incoming: Incoming, voucher: bytes) -> None:
+        reply = self._ledger.ask(Vouched(voucher, incoming.peer), express=True)
+        reply.then(lambda r: self._io.call(self._promised, incoming, r))
+
+    def _promised(self, incoming: Incoming, reply: Reply[int]) -> None:
+        self.answerer.promised(incoming, _value(reply) or 0)
+
+    def _round_trip(self, peer: NodeId) -> float:
+        return next((s.rtt_ms or 0.0 for s in self.wire.sessions() if s.peer == peer), 0.0) / 1000
+
+    def _delivered(self, incoming: Incoming, finished: Finished | None) -> None:
         job = incoming.job
-        if isinstance(job, Job) and job.rid:
+        if not isinstance(job, Job) or not job.rid:
+            return
+        if finished is None:
+            self._ledger.tell(Unserved(job.rid, incoming.peer))
+        else:
             told = Delivered(job.rid, incoming.peer, finished.prompt_tokens, finished.completion_tokens)
             self._ledger.tell(told)
 
@@ -194,6 +226,17 @@ class Switchboard:
         entry = _value(reply)
         if entry:
             self.send(peer, Earned(stream, entry))
+
+
+def _within(order: Dispatch, prompt_tokens: int, completion_tokens: int) -> tuple[int, int]:
+    """These tokens as far as we were ready to pay for them."""
+    price = order.price
+    if price.prompt:
+        prompt_tokens = min(prompt_tokens, order.held // price.prompt)
+    if price.completion:  # an answer may be longer than we were ready to pay for
+        left = order.held - prompt_tokens * price.prompt
+        completion_tokens = min(completion_tokens, left // price.completion)
+    return prompt_tokens, completion_tokens
 
 
 def _value(reply: Reply[R]) -> R | None:

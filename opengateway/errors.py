@@ -9,7 +9,7 @@ and peers go by it (it travels on the wire), and `status` is what HTTP answers w
      |         LedgerMismatch
      +-- RequestError           one request fails, the node goes on
      |    +-- BadRequest, Unauthorized, UnknownModel, ContextTooLong, NotEnoughCredit,
-     |    |    LedgerRefused, LedgerReadOnly
+     |    |    LedgerRefused, LedgerReadOnly, VoucherMissing
      |    +-- AllBusy, DeadlinePassed, EngineUnavailable, EngineFailed, WorkerLost, Cancelled
      +-- PeerError              one peer fails or misbehaves, the node goes on
           +-- PeerUnknown, PeerUnreachable
@@ -132,6 +132,13 @@ class LedgerRefused(RequestError):
     ) -> None:
         super().__init__(message, hint=hint, retry_after=retry_after)
         self.reason = reason
+
+
+class VoucherMissing(RequestError):
+    """The answer was broken off because the asking node stopped paying."""
+
+    code = "voucher_missing"
+    status = 402
 
 
 class LedgerReadOnly(RequestError):

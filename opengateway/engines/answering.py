@@ -7,18 +7,22 @@ its pump waits for a grant, the stream fills, the engine's adapter waits for roo
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, cast, get_args
+from typing import Any, cast
 
-import orjson
-
-from opengateway.engines.protocol import GenerateRequest, Kind
-from opengateway.engines.stream import Chunk, Finished, Stream
-from opengateway.errors import AllBusy, BadRequest, Cancelled, EngineFailed, OpenGatewayError, RequestError
+from opengateway.engines.incoming import Incoming, frame_of, items_of, read_ask
+from opengateway.engines.prompt_size import least_prompt_tokens
+from opengateway.engines.stream import Chunk, Finished
+from opengateway.errors import (
+    AllBusy,
+    Cancelled,
+    OpenGatewayError,
+    RequestError,
+    VoucherMissing,
+)
 from opengateway.units import NodeId
-from opengateway.wire.limits import FRAME_LIMIT, STREAMS_PER_PEER
+from opengateway.wire.limits import STREAMS_PER_PEER
 from opengateway.wire.messages import (
     STREAM_WINDOW,
     Accepted,
@@ -30,32 +34,18 @@ from opengateway.wire.messages import (
     Grant,
     Message,
     Refused,
+    Voucher,
 )
 
-FRAME_CHARS = 64 * 1024
-"""Characters of text in one frame; with 4 bytes each it stays far below the frame limit of 1 MiB."""
-DELTA_LIMIT = FRAME_LIMIT - 16 * 1024
-"""Bytes of a delta that is not text, and so cannot be cut: the embeddings of some 60 texts."""
 CONGESTION_WAIT = 0.02
 """Seconds before a full connection is tried again: a few round trips on a LAN."""
 CONGESTION_LIMIT = 30.0
 """Seconds that a connection may stay full before the answer is given up."""
-
-
-@dataclass(eq=False, slots=True)
-class Incoming:
-    """One request of one peer."""
-
-    peer: NodeId
-    number: int
-    request: GenerateRequest
-    opening: bytes
-    deadline_s: float
-    stream: Stream = field(default_factory=Stream)
-    window: int = STREAM_WINDOW
-    granted: asyncio.Event = field(default_factory=asyncio.Event)
-    job: object = None
-    """Whatever the node wants to find again; the wire does not look at it."""
+VOUCHER_PATIENCE = 3.0
+"""Seconds, beside a round trip, that an answer stands still for a voucher before it is broken off: its slot
+is somebody else's by then. A requester signs within a millisecond, or it is gone."""
+BROKEN_OFF = "broken off"
+"""`Finished.reason` of an answer that did not come to its end."""
 
 
 @dataclass(slots=True)
@@ -67,13 +57,22 @@ class Answerer:
     spawn: Callable[[Coroutine[Any, Any, None]], object]
     asked: Callable[[Incoming], None]
     """Hand the request on. Whoever gets it opens, fills and ends `incoming.stream`."""
-    delivered: Callable[[Incoming, Finished], None]
-    """The whole answer has been sent; called before the peer is told so."""
+    delivered: Callable[[Incoming, Finished | None], None]
+    """The answer has been sent, whole (called before the peer is told so) or as far as it came; None:
+    nothing of it was."""
     refusal: Callable[[NodeId, int, OpenGatewayError], bytes]
-    counters: dict[str, int] = field(default_factory=lambda: {"served": 0, "refused": 0, "failed": 0})
+    lead: Callable[[Incoming], int] = lambda _: 0
+    """How far this answer may run ahead of its vouchers; asked when it begins."""
+    vouched: Callable[[Incoming, bytes], object] = lambda _incoming, _voucher: None
+    """A voucher has come: check and keep it, then say so with `promised`."""
+    round_trip: Callable[[NodeId], float] = lambda _: 0.0
+    """Seconds."""
+    counters: dict[str, int] = field(
+        default_factory=lambda: {"served": 0, "refused": 0, "failed": 0, "not_vouched": 0}
+    )
     _incoming: dict[NodeId, dict[int, Incoming]] = field(default_factory=dict)
 
-    def heard(self, peer: NodeId, message: Ask | Cancel | Grant) -> None:
+    def heard(self, peer: NodeId, message: Ask | Cancel | Grant | Voucher) -> None:
         mine = self._incoming.setdefault(peer, {})
         match message:
             case Ask() as ask:
@@ -86,6 +85,21 @@ class Answerer:
                 if incoming := mine.get(number):
                     incoming.window = min(incoming.window + chunks, STREAM_WINDOW)
                     incoming.granted.set()
+            case Voucher(stream=number, voucher=voucher):
+                if incoming := mine.get(number):
+                    self._voucher(incoming, voucher)
+
+    def _voucher(self, incoming: Incoming, voucher: bytes) -> None:
+        incoming.vouchers += 1
+        if incoming.vouchers > incoming.tokens:  # each costs a signature check, so no more than tokens
+            self.hang_up(incoming.peer, "protocol error: more vouchers than tokens")
+        elif incoming.lead:
+            self.vouched(incoming, voucher)
+
+    def promised(self, incoming: Incoming, tokens: int) -> None:
+        """The requester has vouched for so many completion tokens."""
+        incoming.vouched = max(incoming.vouched, tokens)
+        incoming.granted.set()
 
     def lost(self, peer: NodeId) -> None:
         """The peer is gone: nobody reads these answers any more, so their slots are freed."""
@@ -103,7 +117,7 @@ class Answerer:
         try:
             if len(mine) >= STREAMS_PER_PEER:
                 raise AllBusy(f"more than {STREAMS_PER_PEER} requests at once from one node", retry_after=1.0)
-            incoming = _read(peer, ask)
+            incoming = read_ask(peer, ask)
         except RequestError as error:
             self._refuse(peer, ask.stream, error)
             return
@@ -117,14 +131,16 @@ class Answerer:
 
     async def _pump(self, incoming: Incoming) -> None:
         peer, number, stream = incoming.peer, incoming.number, incoming.stream
-        accepted = False
+        accepted = complete = False
         try:
             route = await stream.wait_opened()
             first = await stream.read()  # an engine that says no does so before its first token
-            await self._push(incoming, Accepted(number, 0, 0, route.engine))
+            incoming.lead = self.lead(incoming)
+            await self._push(incoming, Accepted(number, 0, 0, route.engine, incoming.lead))
             accepted = True
             await self._chunks(incoming, first)
             finished = cast(Finished, stream.finished)
+            complete = True
             self.delivered(incoming, finished)
             await self._push(incoming, _ended(number, finished))
             self.counters["served"] += 1
@@ -137,27 +153,54 @@ class Answerer:
                 self.counters["failed"] += 1
                 self.send(peer, _failed(number, error))
         finally:
+            if not complete:
+                self.delivered(incoming, _so_far(incoming) if incoming.tokens else None)
             stream.cancel()
             mine = self._incoming.get(peer, {})
             if mine.get(number) is incoming:  # a peer that has restarted begins at 1 again
                 del mine[number]
 
     async def _chunks(self, incoming: Incoming, batch: list[Chunk]) -> None:
-        sent = 0
         while batch:
-            items = _items(batch)
+            items = items_of(batch)
             start = 0
             while start < len(items):
-                while incoming.window == 0:
+                part = frame_of(items, start, await self._room(incoming))
+                await self._push(incoming, Chunks(incoming.number, incoming.sent, part))
+                incoming.window -= len(part)
+                incoming.sent += len(part)
+                incoming.sent_bytes += sum(map(len, part))
+                start += len(part)
+            batch = await incoming.stream.read()
+
+    async def _room(self, incoming: Incoming) -> int:
+        """Chunks that may be sent now, once there are any: what the reader granted, and not beyond the
+        lead. Raises `VoucherMissing` when nobody vouches, so that the slot is not held for nothing."""
+        while incoming.window == 0:
+            incoming.granted.clear()
+            await incoming.granted.wait()
+            _require_wanted(incoming)
+        if not incoming.lead:
+            return incoming.window
+        if incoming.tokens >= incoming.vouched + incoming.lead:
+            await self._wait_voucher(incoming)
+        return min(incoming.window, incoming.vouched + incoming.lead - incoming.tokens)
+
+    async def _wait_voucher(self, incoming: Incoming) -> None:
+        patience = VOUCHER_PATIENCE + self.round_trip(incoming.peer)
+        try:
+            async with asyncio.timeout(patience):
+                while incoming.tokens >= incoming.vouched + incoming.lead:
                     incoming.granted.clear()
                     await incoming.granted.wait()
-                    if incoming.stream.error is not None:
-                        raise incoming.stream.error
-                part = _frame(items, start, incoming.window)
-                await self._push(incoming, Chunks(incoming.number, sent, part))
-                incoming.window -= len(part)
-                start, sent = start + len(part), sent + len(part)
-            batch = await incoming.stream.read()
+                    _require_wanted(incoming)
+        except TimeoutError:
+            self.counters["not_vouched"] += 1
+            raise VoucherMissing(
+                f"{incoming.tokens} tokens were sent, {incoming.vouched} vouched for, and no voucher came "
+                f"for {patience:.1f} s",
+                hint="the answer is broken off here; vouch for what came, and ask for the rest",
+            ) from None
 
     async def _push(self, incoming: Incoming, message: Message) -> None:
         """Send, waiting while the connection is full."""
@@ -173,62 +216,13 @@ class Answerer:
             waited += CONGESTION_WAIT
 
 
-def _read(peer: NodeId, ask: Ask) -> Incoming:
-    if ask.kind not in get_args(Kind):
-        raise BadRequest(f"unknown kind of request: {ask.kind[:20]!r}", hint="upgrade this node")
-    body: Any = None
-    with contextlib.suppress(orjson.JSONDecodeError):
-        body = orjson.loads(ask.body)
-    if not isinstance(body, dict):
-        raise BadRequest("the request body is not a JSON object")
-    if _links_away(body):
-        raise BadRequest(
-            "images must come inside the request (data: URLs)",
-            hint="an address would make this node fetch what a stranger names",
-        )
-    request = GenerateRequest(cast(Kind, ask.kind), ask.model, body, ask.streaming)
-    return Incoming(peer, ask.stream, request, ask.opening, ask.deadline_ms / 1000)
+def _require_wanted(incoming: Incoming) -> None:
+    if incoming.stream.error is not None:
+        raise incoming.stream.error
 
 
-def _items(batch: list[Chunk]) -> list[str | bytes]:
-    """The chunks as they travel: texts that are too long for a frame in parts."""
-    items: list[str | bytes] = []
-    for chunk in batch:
-        if not isinstance(chunk, str):
-            items.append(orjson.dumps(chunk))
-            if len(items[-1]) > DELTA_LIMIT:
-                hint = "ask for less at once, or ask a node that serves the model itself"
-                raise EngineFailed("a part of the answer is too large to travel between nodes", hint=hint)
-        elif len(chunk) <= FRAME_CHARS:
-            items.append(chunk)
-        else:
-            items += [chunk[start : start + FRAME_CHARS] for start in range(0, len(chunk), FRAME_CHARS)]
-    return items
-
-
-def _links_away(body: dict[str, Any]) -> bool:
-    """Whether an image of a message is an address that somebody would have to fetch."""
-    messages = body.get("messages")
-    for message in messages if isinstance(messages, list) else ():
-        parts = message.get("content") if isinstance(message, dict) else None
-        for part in parts if isinstance(parts, list) else ():
-            image = part.get("image_url") if isinstance(part, dict) else None
-            url = image.get("url") if isinstance(image, dict) else image
-            if url is not None and not str(url).startswith("data:"):
-                return True
-    return False
-
-
-def _frame(items: list[str | bytes], start: int, window: int) -> list[str | bytes]:
-    """As many items as fit into one frame; at least one."""
-    part: list[str | bytes] = []
-    total = 0
-    for item in items[start : start + window]:
-        total += len(item)
-        if part and total > FRAME_CHARS:  # a delta may be larger: it goes alone
-            break
-        part.append(item)
-    return part
+def _so_far(incoming: Incoming) -> Finished:
+    return Finished(BROKEN_OFF, least_prompt_tokens(incoming.request.body), incoming.tokens)
 
 
 def _ended(number: int, finished: Finished) -> Ended:

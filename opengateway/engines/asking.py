@@ -7,6 +7,7 @@ travelled (a token is at least one byte of text).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -14,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from opengateway.engines.prompt_size import least_prompt_tokens
 from opengateway.engines.protocol import GenerateRequest
 from opengateway.engines.refusal import open_refusal
 from opengateway.engines.stream import Chunk, Finished, Route, Stream
@@ -21,6 +23,8 @@ from opengateway.errors import AllBusy, BadRequest, Cancelled, OpenGatewayError,
 from opengateway.units import NetworkId, NodeId
 from opengateway.wire.limits import FRAME_LIMIT
 from opengateway.wire.messages import (
+    INSTALMENT,
+    INSTALMENT_S,
     STREAM_WINDOW,
     Accepted,
     Ask,
@@ -37,6 +41,8 @@ GRANT_AT = STREAM_WINDOW // 4
 """Chunks read before we grant more: a quarter of the window keeps the peer sending at one grant per 64."""
 TEMPLATE_TOKENS = 512
 """Prompt tokens that a chat template may add to what we sent."""
+LEAST_INSTALMENT = 8
+"""Tokens: a worker that wants a voucher more often than that does not get it, as each costs us a commit."""
 BODY_LIMIT = FRAME_LIMIT - 16 * 1024
 """Bytes of a request that fit into one frame beside its signed OPEN and the seal."""
 
@@ -50,7 +56,11 @@ class Ticket:
     stream: Stream
     route: Route
     sent_bytes: int
+    least_prompt: int
+    """Prompt tokens that there surely are."""
     ended: Callable[[Ticket], None]
+    vouch: Callable[[Ticket], object] | None = None
+    """An instalment has come: sign for `came` tokens. None for free work."""
     chunks: int = 0
     received_bytes: int = 0
     window: int = STREAM_WINDOW
@@ -58,6 +68,17 @@ class Ticket:
     finished: Finished | None = None
     error: OpenGatewayError | None = None
     hashed: Any = None
+    counted_prompt: int | None = None
+    """Prompt tokens by our own engine's count, where it has the same model."""
+    instalment: int = 0
+    """Tokens between two vouchers; 0: the worker wants none."""
+    vouched: int = 0
+    vouched_at: float = 0.0
+
+    @property
+    def came(self) -> int:
+        """Completion tokens received so far. Chunks can be empty, so they do not count by themselves."""
+        return min(self.chunks, self.received_bytes)
 
     def digest(self) -> bytes:
         """32 bytes over the salt and everything received, in order: evidence in a dispute, no content."""
@@ -65,12 +86,12 @@ class Ticket:
 
     def owed_tokens(self) -> tuple[int, int]:
         """(prompt, completion) tokens that we owe for: the claim, bounded by what travelled. A broken
-        answer is owed for what came, the prompt at four bytes a token. Chunks can be empty, so they do
-        not count by themselves."""
-        most_prompt, most_completion = self.sent_bytes + TEMPLATE_TOKENS, self.received_bytes + 16
+        answer is owed for what came, and for the prompt as far as it is sure. Where our own engine
+        counted the prompt, a template is all that may be beyond that."""
+        counted = self.sent_bytes if self.counted_prompt is None else self.counted_prompt
+        most_prompt, most_completion = counted + TEMPLATE_TOKENS, self.received_bytes + 16
         if self.finished is None:
-            came = min(self.chunks, self.received_bytes)
-            return (self.sent_bytes // 4, came) if came else (0, 0)
+            return (self.least_prompt, self.came) if self.came else (0, 0)
         return min(self.finished.prompt_tokens, most_prompt), min(
             self.finished.completion_tokens, most_completion
         )
@@ -98,32 +119,42 @@ class Asker:
         opening: bytes,
         salt: bytes,
         ended: Callable[[Ticket], None],
-    ) -> None:
+        vouch: Callable[[Ticket], object] | None = None,
+    ) -> Ticket:
         """`ended` is called exactly once, after the stream is finished or instead of failing it."""
         body = orjson.dumps(request.body)
+        least = least_prompt_tokens(request.body)
         self._last += 1
-        ticket = Ticket(peer, self._last, stream, route, len(body), ended, hashed=sha256(salt))
+        ticket = Ticket(peer, self._last, stream, route, len(body), least, ended, vouch, hashed=sha256(salt))
         ask = Ask(
             ticket.number, request.kind, request.model, body, request.stream, max(1, deadline_ms), opening
         )
         if len(body) > BODY_LIMIT and not stream.done:
             ticket.error = _too_large(len(body))
             ended(ticket)
-            return
+            return ticket
         if stream.done or not self.send(peer, ask):
             ticket.error = stream.error or AllBusy("the connection to the peer is full", retry_after=1.0)
             ended(ticket)
-            return
+            return ticket
         self.counters["asked"] += 1
         self._tickets[peer, ticket.number] = ticket
         stream.on_cancel = lambda: self._cancel(ticket)
         stream.on_drain = lambda count: self._drained(ticket, count)
+        return ticket
+
+    def knows(self, ticket: Ticket) -> bool:
+        """Its answer is still coming."""
+        return self._tickets.get((ticket.peer, ticket.number)) is ticket
 
     def heard(self, peer: NodeId, message: Message) -> None:
         """A message about one of our requests; one that we no longer know is late, not wrong."""
         match message:
-            case Accepted(stream=number, engine=engine):
+            case Accepted(stream=number, engine=engine, lead=lead):
                 if ticket := self._tickets.get((peer, number)):
+                    if lead:
+                        ticket.instalment = min(INSTALMENT, max(LEAST_INSTALMENT, lead // 2))
+                    ticket.vouched_at = time.monotonic()
                     ticket.stream.opened(replace(ticket.route, engine=engine))
             case Chunks(stream=number, first=first, items=items):
                 if ticket := self._tickets.get((peer, number)):
@@ -171,6 +202,16 @@ class Asker:
         if ticket.stream.route is None:
             ticket.stream.opened(ticket.route)
         ticket.stream.put(chunks)
+        if ticket.vouch is not None and ticket.instalment:
+            self._instalment(ticket)
+
+    def _instalment(self, ticket: Ticket) -> None:
+        """Vouch for what has come, once it is enough or a while ago."""
+        more, now = ticket.came - ticket.vouched, time.monotonic()
+        if more >= ticket.instalment or (more and now - ticket.vouched_at >= INSTALMENT_S):
+            ticket.vouched, ticket.vouched_at = ticket.came, now
+            assert ticket.vouch is not None
+            ticket.vouch(ticket)
 
     def _drained(self, ticket: Ticket, count: int) -> None:
         ticket.unread += count

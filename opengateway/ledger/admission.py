@@ -35,6 +35,13 @@ class Policy:
     """After that an answer counts as left unpaid, and the requester's hold as forgotten."""
 
 
+SECURED_LEAD = 128
+"""Tokens that a requester with credit may owe beyond its last voucher: two instalments of 64, so that the
+next one is on its way back while the other is being written."""
+STRANGER_LEAD = 32
+"""One instalment, and a short one: what it costs to be deceived by somebody new."""
+
+
 class Standing(NamedTuple):
     """One requester, as this node's ledger has it (ucr)."""
 
@@ -66,6 +73,13 @@ class Admission:
     @property
     def secured(self) -> bool:
         return not self.unsecured
+
+    @property
+    def lead(self) -> int:
+        """Tokens that are sent ahead of the last voucher at most; 0: free work needs none."""
+        if not self.hold:
+            return 0
+        return SECURED_LEAD if self.secured else STRANGER_LEAD
 
 
 class Pool:

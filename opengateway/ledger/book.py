@@ -103,6 +103,12 @@ class Book:
         or SETTLE, None if nothing is held for `rid`."""
         return self._requester.void(rid)
 
+    def give_up(self, rid: bytes) -> bytes:
+        """As `void`, also where nothing is held: the SETTLE to send, empty if there is none."""
+        promised = self._requester.promised(rid)
+        released = self._requester.void(rid)
+        return released if released and promised else b""
+
     def countersigned(self, earn: bytes, worker: NodeId) -> None:
         """Keeps the worker's EARN beside our SETTLE; the same again is fine. Raises `LedgerRefused`."""
         self._requester.countersigned(earn, worker)

@@ -88,6 +88,11 @@ class Requester:
         )
         return self._let_go(hold, SETTLE, terms._replace(amount=terms.cost), digest)
 
+    def promised(self, rid: bytes) -> bool:
+        """Something was vouched for."""
+        hold = self._holds.get(rid)
+        return hold is not None and hold.leaf in self._vouched
+
     def void(self, rid: bytes) -> bytes | None:
         hold = self._holds.get(rid)
         if hold is None:

@@ -40,6 +40,7 @@ class Field:
 
 _STREAM = Field("int", _U63)
 _TOKENS = Field("int", 1 << 32)
+_UCR = Field("int", 1 << 62)
 _SIGNED = Field("bytes", ENVELOPE_LIMIT)
 _PAPER = Field("bytes", 2048)
 
@@ -63,6 +64,7 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "position": Field("int", 1 << 20),
         "eta_ms": Field("int", 7 * _DAY_MS),
         "engine": Field("text", 64),
+        "lead": Field("int", 1 << 20),
     },
     "Refused": {"stream": _STREAM, "refusal": _SIGNED},
     "Chunks": {"stream": _STREAM, "first": Field("int", _U63), "items": Field("items", STREAM_WINDOW)},
@@ -83,8 +85,24 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
     },
     "Cancel": {"stream": _STREAM},
     "Grant": {"stream": _STREAM, "chunks": Field("int", 1 << 20)},
+    "Quote": {
+        "stream": _STREAM,
+        "kind": Field("text", 32),
+        "model": Field("text", 256),
+        "prompt_tokens": _TOKENS,
+        "max_completion": _TOKENS,
+    },
+    "Quoted": {
+        "stream": _STREAM,
+        "offer": Field("bytes", 32),
+        "price_prompt": _UCR,
+        "price_completion": _UCR,
+        "unsecured": _UCR,
+        "free_slots": Field("int", 1 << 20),
+    },
     "Settle": {"stream": _STREAM, "entry": _SIGNED},
     "Earned": {"stream": _STREAM, "entry": _SIGNED},
+    "Voucher": {"stream": _STREAM, "voucher": Field("bytes", 512)},
     "Transfer": {"mandate": _PAPER},
     "Transferred": {"mandate": _PAPER, "receipt": _PAPER, "leg": _PAPER},
     "NotTransferred": {"tid": Field("bytes", 16), "reason": Field("text", 64), "message": Field("text", 512)},

@@ -41,6 +41,7 @@ from opengateway.errors import (
     UnknownModel,
     WorkerLost,
 )
+from opengateway.ledger.admission import Admission
 from opengateway.routing.views import FREE, PeerView, Price, ServedModel, WorkerView
 from opengateway.units import NodeId
 
@@ -49,6 +50,7 @@ MODEL = ServedModel("m", price=Price(1, 3))
 PEER, OTHER, ASKER = (NodeId(bytes([n]) * 32) for n in (1, 2, 3))
 PLACE = "engine-a"
 DONE = Finished("stop", 1, 1)
+ADMISSION = Admission(ASKER, b"r" * 16, "m", 100, 0, 10, 90)
 
 
 class Line(Actor[Any]):
@@ -377,10 +379,10 @@ def test_a_peers_job_is_admitted_by_the_ledger_first(bench: Bench) -> None:
     assert (admit.opening, admit.requester, admit.price_prompt) == (b"open", ASKER, 1)
     assert bench.engine.asked.empty()
     assert reply is not None
-    reply.set(b"r" * 16)
+    reply.set(ADMISSION)
     bench.let_go(bench.asked()[1])
     bench.answered(job)
-    assert job.rid == b"r" * 16
+    assert (job.rid, job.lead, job.secured) == (b"r" * 16, 128, True)
 
 
 def test_an_admitted_job_whose_peer_left_is_given_back_to_the_ledger(bench: Bench) -> None:
@@ -389,7 +391,7 @@ def test_an_admitted_job_whose_peer_left_is_given_back_to_the_ledger(bench: Benc
     _, reply = bench.heard("ledger", Admit)
     bench.io.run(_cancel(job), PATIENCE)
     assert reply is not None
-    reply.set(b"r" * 16)
+    reply.set(ADMISSION)
     unserved, _ = bench.heard("ledger", Unserved)
     assert unserved == Unserved(b"r" * 16, ASKER)
     assert bench.engine.asked.empty()

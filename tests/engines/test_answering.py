@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from opengateway.engines.answering import FRAME_CHARS, Answerer, Incoming
+from opengateway.engines.answering import BROKEN_OFF, Answerer
 from opengateway.engines.asking import Asker, Ticket
+from opengateway.engines.incoming import FRAME_CHARS, Incoming
 from opengateway.engines.protocol import GenerateRequest
 from opengateway.engines.refusal import open_refusal, sign_refusal
 from opengateway.engines.stream import Chunk, Finished, Route, Stream
@@ -47,6 +48,7 @@ class Server:
         self.hung_up: list[str] = []
         self.asked: list[Incoming] = []
         self.delivered: list[Finished] = []
+        self.broken_off: list[Finished | None] = []
         self._deliver = deliver
         self._tasks: set[asyncio.Task[None]] = set()
         self.answerer = Answerer(
@@ -54,7 +56,7 @@ class Server:
             hang_up=self._hang_up,
             spawn=self._spawn,
             asked=self.asked.append,
-            delivered=lambda _, finished: self.delivered.append(finished),
+            delivered=self._delivered,
             refusal=lambda peer, stream, error: sign_refusal(US, NET, peer, stream, error, now_ms=1),
         )
 
@@ -64,6 +66,12 @@ class Server:
         self.sent.append(message)
         self._deliver(message)
         return True
+
+    def _delivered(self, incoming: Incoming, finished: Finished | None) -> None:
+        if finished is not None and finished.reason != BROKEN_OFF:
+            self.delivered.append(finished)
+        else:
+            self.broken_off.append(finished)
 
     def _hang_up(self, peer: NodeId, reason: str) -> None:
         self.hung_up.append(reason)
@@ -115,7 +123,7 @@ def test_an_answer_is_accepted_sent_counted_and_ended() -> None:
         incoming.stream.finish(DONE)
         await server.idle()
         assert server.sent == [
-            Accepted(1, 0, 0, "pocket"),
+            Accepted(1, 0, 0, "pocket", 0),
             Chunks(1, 0, ["a", b'{"tool_calls":[]}']),
             Chunks(1, 2, ["b"]),
             Ended(1, "stop", 3, 2, 500_000, 1_500_000),
@@ -137,7 +145,7 @@ def test_a_refusal_is_signed_and_says_why() -> None:
         error = open_refusal(refused.refusal, NET, US.node_id, 7)
         assert isinstance(error, UnknownModel)
         assert error.hint == "try m"
-        assert server.answerer.counters == {"served": 0, "refused": 1, "failed": 0}
+        assert server.answerer.counters == {"served": 0, "refused": 1, "failed": 0, "not_vouched": 0}
 
     run(main())
 
