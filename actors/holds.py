@@ -17,7 +17,7 @@ from actors.messages import (
     OpenHold,
     SchedulerMessage,
 )
-from opengateway.errors import OpenGatewayError, RequestError
+from opengateway.errors import NotEnoughCredit, OpenGatewayError, RequestError
 from opengateway.ledger.admission import Admission
 from opengateway.routing.hold import hold_for
 from opengateway.routing.views import Price, ServedModel
@@ -38,6 +38,12 @@ def admit(
         scheduler.tell(Admitted(job, *_answer(reply)))
 
     ledger.ask(ask, express=True).then(answered)
+
+
+def note_shortage(end: JobEnded) -> None:
+    """A peer wants credit first: how much, in case nobody else answers."""
+    if isinstance(end.error, NotEnoughCredit) and end.held and isinstance(end.place, bytes):
+        end.job.wants_credit = (end.place, end.held)
 
 
 def hold(

@@ -15,6 +15,8 @@ from typing import Any
 from actors.kernel import LATER, Actor, Reply
 from actors.messages import (
     Admit,
+    BeginTransfer,
+    Claims,
     Countersigned,
     Delivered,
     DescribeAccounts,
@@ -22,7 +24,9 @@ from actors.messages import (
     DescribeHistory,
     Earn,
     Export,
+    HearTransfer,
     LedgerMessage,
+    MeetPeer,
     OpenHold,
     SettleHold,
     Tick,
@@ -36,7 +40,7 @@ from opengateway.identity import Identity, base32, short
 from opengateway.ledger.book import Book
 from opengateway.ledger.debts import PairTotals
 from opengateway.ledger.history import Line
-from opengateway.units import NetworkId
+from opengateway.units import NetworkId, NodeId
 
 GATHER = 0.02
 """Seconds that a SETTLE or an EARN may wait for a commit. Nobody's answer waits for them, so they ride on
@@ -45,16 +49,24 @@ BATCH_LIMIT = 256
 """Entries before a commit that does not wait for the mailbox to run dry: about 20 ms of signing."""
 
 
-DURABLE = (OpenHold, Vouch, SettleHold, Earn)
+DURABLE = (OpenHold, SettleHold, Earn, BeginTransfer, HearTransfer, MeetPeer)
 """Their answers leave the node, so they wait for the commit. The others only tell what is written. An
 admission is committed at once, but nobody waits for it: that takes 3 ms, a first token longer. If a crash
 forgot it, the SETTLE of what had arrived by then would be refused, and with it all later ones of the peer."""
 
 
 class Ledger(Actor[LedgerMessage]):
-    def __init__(self, path: Path, identity: Identity, net: NetworkId, *, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        identity: Identity,
+        net: NetworkId,
+        *,
+        now_ms: Callable[[], int],
+        own: frozenset[NodeId] = frozenset(),
+    ) -> None:
         super().__init__()
-        self._open_book: Callable[[], Book] = lambda: Book(path, identity, net, now_ms=now_ms)
+        self._open_book: Callable[[], Book] = lambda: Book(path, identity, net, own=own, now_ms=now_ms)
         self._book: Book | None = None
         self._unanswered: list[tuple[Reply[Any], Any]] = []
         self._urgent = False
@@ -175,6 +187,16 @@ class Ledger(Actor[LedgerMessage]):
             case Earn(entry, requester):
                 self._written = True
                 return book.earn(entry, requester)
+            case BeginTransfer(tid, amount, via, to):
+                self._urgent = self._written = True
+                return book.handover.begin(book.transfers.release(tid, amount, via, to))
+            case HearTransfer(peer, talk):
+                self._urgent = self._written = True
+                return book.handover.hear(peer, talk)
+            case MeetPeer(peer):
+                return book.handover.meet(peer)
+            case Claims():
+                return {pair.peer: pair.owes_us - pair.holding for pair in book.peers()}
             case DescribeBalance():
                 return self._balance()
             case DescribeHistory(limit):

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from actors.exchange import Exchange
 from actors.io_loop import IoLoop
 from actors.kernel import Address
-from actors.messages import Dispatch, JobEnded, LedgerMessage, SchedulerMessage, SettleHold
+from actors.messages import Dispatch, Job, JobEnded, LedgerMessage, SchedulerMessage, SettleHold, Submit
 from actors.switchboard import Switchboard
 from opengateway.errors import WorkerLost
+from opengateway.units import NodeId
 
 
 @dataclass(slots=True)
@@ -35,3 +37,27 @@ class Lines:
             self.ledger.ask(SettleHold(order.rid, 0, 0, b""))
         lost = WorkerLost("this node's own connections are being restarted", retry_after=1.0)
         self.scheduler.tell(JobEnded(order.job, order.peer, None, lost))
+
+    def cover(self, job: Job) -> None:
+        """Move credit to the peer that wants it for this job, once, and submit the job again either way."""
+        job.covered = True
+        self.io.call(self._cover, job)
+
+    def _cover(self, job: Job) -> None:
+        if self.switchboard is None or job.wants_credit is None:
+            self.scheduler.tell(Submit(job))
+        else:
+            self.io.task(self._covered(self.switchboard.exchange, job, *job.wants_credit))
+
+    async def _covered(self, exchange: Exchange, job: Job, peer: NodeId, price: int) -> None:
+        try:
+            if await exchange.cover(price, peer):
+                job.tried.discard(peer)
+        finally:
+            self.scheduler.tell(Submit(job))
+
+    async def move(self, amount: int, via: tuple[NodeId, ...], to: NodeId) -> None:
+        """One transfer that the owner asked for. On the loop; raises `OpenGatewayError`."""
+        if self.switchboard is None:
+            raise WorkerLost("this node's own connections are being restarted", retry_after=1.0)
+        await self.switchboard.exchange.move(amount, via, to)

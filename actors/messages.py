@@ -18,6 +18,7 @@ from opengateway.engines.protocol import GenerateRequest, ModelInfo
 from opengateway.engines.stream import Finished, Stream
 from opengateway.errors import OpenGatewayError
 from opengateway.ledger.admission import Admission
+from opengateway.ledger.handover import Outcome, Talk
 from opengateway.models.clusters import ClusterRegistry
 from opengateway.models.machine import Machine
 from opengateway.routing.market import Place
@@ -62,6 +63,10 @@ class Job:
     """Places that failed it."""
     why: OpenGatewayError | None = None
     """The last failure: the error that the caller gets if nobody is left."""
+    wants_credit: tuple[NodeId, int] | None = None
+    """The peer that refused it for want of credit, and what it could have cost there (ucr)."""
+    covered: bool = False
+    """Credit was moved for it once; not again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,8 @@ class JobEnded:
     place: Place
     finished: Finished | None
     error: OpenGatewayError | None
+    held: int = 0
+    """Micro-credits that were held for it at a peer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -450,6 +457,36 @@ class Earn(Request[bytes]):
 
 
 @dataclass(frozen=True, slots=True)
+class BeginTransfer(Request[Outcome]):
+    """Give up a claim on `via[0]`, so that `to` owes us instead (ucr). Answered with what to send."""
+
+    tid: bytes
+    amount: int
+    via: tuple[NodeId, ...]
+    to: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class HearTransfer(Request[Outcome]):
+    """What a peer says of a transfer; answered with what to send, durable."""
+
+    peer: NodeId
+    message: Talk
+
+
+@dataclass(frozen=True, slots=True)
+class MeetPeer(Request[Outcome]):
+    """What this peer may have missed of transfers."""
+
+    peer: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Claims(Request[dict[NodeId, int]]):
+    """What every peer owes us (ucr), less what is held for requests; negative where we owe."""
+
+
+@dataclass(frozen=True, slots=True)
 class DescribeBalance(Request[dict[str, Any]]):
     pass
 
@@ -480,6 +517,10 @@ LedgerMessage: TypeAlias = (
     | Delivered
     | Unserved
     | Earn
+    | BeginTransfer
+    | HearTransfer
+    | MeetPeer
+    | Claims
     | DescribeBalance
     | DescribeHistory
     | DescribeAccounts

@@ -59,6 +59,7 @@ class Scheduler(Actor[SchedulerMessage]):
         *,
         runners: Mapping[str, Runner],
         dispatch: Callable[[Dispatch], None],
+        cover: Callable[[Job], None] | None = None,
         registry: Address[RegistryMessage],
         ledger: Address[LedgerMessage],
         views: Mapping[str, WorkerView],
@@ -70,6 +71,7 @@ class Scheduler(Actor[SchedulerMessage]):
         self._io = io
         self._runners = runners
         self._dispatch = dispatch
+        self._cover = cover
         self._registry = registry
         self._ledger = ledger
         self._views = views
@@ -237,6 +239,7 @@ class Scheduler(Actor[SchedulerMessage]):
             self._market.failed(end.place, end.error, time.monotonic())
             job.tried.add(end.place)
             job.why = end.error
+            holds.note_shortage(end)
             self._place(job)
         else:
             self._failed += 1
@@ -253,6 +256,9 @@ class Scheduler(Actor[SchedulerMessage]):
         )
 
     def _refuse(self, job: Job, error: OpenGatewayError) -> None:
+        if job.wants_credit is not None and not job.covered and self._cover is not None:
+            self._cover(job)  # what others owe us may become credit there; then it is submitted again
+            return
         self._failed += 1
         self._unserved(job)
         self._io.call(job.stream.fail, error)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from actors.exchange import Exchange
 from actors.io_loop import IoLoop
 from actors.kernel import Address, Reply
 from actors.messages import (
@@ -50,8 +51,12 @@ from opengateway.wire.messages import (
     Earned,
     Grant,
     Message,
+    NotTransferred,
     RecordChanged,
     Settle,
+    Sweep,
+    Transfer,
+    Transferred,
     Voucher,
 )
 
@@ -73,6 +78,7 @@ class Switchboard:
         scheduler: Address[SchedulerMessage],
         ledger: Address[LedgerMessage],
         now_ms: Callable[[], int],
+        sweep_to: NodeId | None = None,
     ) -> None:
         self._io = io
         self._registry = registry
@@ -82,6 +88,7 @@ class Switchboard:
         """Set right after the wire was made: each of the two needs the other."""
         self.own_record: Callable[[], bytes]
         """This node's signed record as it is now. Set with `wire`."""
+        self.exchange = Exchange(io, ledger, send=self.send, sweep_to=sweep_to)
         self.asker = Asker(net, self.send, self.hang_up)
         self.answerer = Answerer(
             send=self.send,
@@ -110,12 +117,14 @@ class Switchboard:
         # The handshake carried our record as it was then. One that changed before the session was up
         # (an engine that was just ready) would otherwise never reach this peer.
         self.send(peer, RecordChanged(self.own_record()))
+        self.exchange.met(peer)
         # What the last session did not deliver: the peer takes our SETTLEs in their order only.
         self._ledger.ask(Unanswered(peer)).then(lambda r: self._io.call(self._settle_again, peer, r))
 
     def peer_down(self, peer: NodeId, reason: str) -> None:
         self.asker.lost(peer, reason)
         self.answerer.lost(peer)
+        self.exchange.lost(peer)
         self._registry.tell(PeerDown(peer, reason))
 
     def dial_failed(self, endpoint: str, reason: str) -> None:
@@ -132,6 +141,8 @@ class Switchboard:
                 reply.then(lambda r: self._io.call(self._earned, peer, stream, r))
             case Earned(entry=entry):
                 self._ledger.tell(Countersigned(peer, entry))
+            case Transfer() | Transferred() | NotTransferred() | Sweep():
+                self.exchange.heard(peer, message)
             case Bye():
                 pass  # the wire follows it with peer_down
             case _:
@@ -176,7 +187,7 @@ class Switchboard:
             self._ledger.ask(settle).then(lambda r: self._io.call(self._settled, ticket, r))
         if ticket.finished is not None:
             stream.finish(ticket.finished)
-        self._scheduler.tell(JobEnded(order.job, order.peer, ticket.finished, ticket.error))
+        self._scheduler.tell(JobEnded(order.job, order.peer, ticket.finished, ticket.error, order.held))
 
     def _settled(self, ticket: Ticket, reply: Reply[bytes]) -> None:
         entry = _value(reply)

@@ -56,9 +56,7 @@ class WireConfig:
 
 @dataclass(frozen=True, slots=True)
 class LanConfig:
-    enabled: bool = setting(
-        default=True, doc="find nodes on this network link by multicast DNS, and be found"
-    )
+    enabled: bool = setting(default=True, doc="find nodes on this link by multicast DNS, and be found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +86,12 @@ class PriceConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerConfig:
+    sweep_to: str = setting("", "id of your main node, which is to get what others owe this one", form="node")
+    own_nodes: tuple[str, ...] = setting((), "ids of your other nodes that sweep to this one", form="nodes")
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     level: str = setting("info", "least important message kept", one_of=("debug", "info", "warning", "error"))
 
@@ -95,9 +99,7 @@ class LogConfig:
 @dataclass(frozen=True, slots=True)
 class Config:
     region: str = setting("", "where this node is; empty guesses from the timezone", form="region")
-    cluster_registry_url: str = setting(
-        "", "file or URL that lists the clusters; empty derives their names", form="location"
-    )
+    cluster_registry_url: str = setting("", "file or URL that lists the clusters", form="location")
     node_name: str = setting("", "what others see; empty is the host name", form="name")
     default_model: str = setting("", "model for prompts that name none")
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -107,6 +109,7 @@ class Config:
     engine: EngineConfig = field(default_factory=EngineConfig)
     contribute: ContributeConfig = field(default_factory=ContributeConfig)
     price: PriceConfig = field(default_factory=PriceConfig)
+    ledger: LedgerConfig = field(default_factory=LedgerConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
     @property

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar, cast
 from opengateway import regions
 from opengateway.closest import closest
 from opengateway.errors import UnknownRegion
+from opengateway.identity import from_base32
 
 T = TypeVar("T")
 Value = str | int | bool | tuple[str, ...]
@@ -72,6 +73,8 @@ _WANTS: Final = {
     "url": "a URL that begins with http:// or https://",
     "location": "a file path or a URL that begins with file://, http:// or https://",
     "endpoints": 'a list of "host:port"',
+    "node": "a node's id (52 letters and digits, as `opengateway key show` prints it)",
+    "nodes": "a list of node ids (52 letters and digits each)",
 }
 
 
@@ -104,7 +107,8 @@ def problem(key: Key, value: Any) -> str:
         fine = isinstance(value, int) and not isinstance(value, bool) and key.least <= value <= key.most
         return "" if fine else wrong
     if isinstance(key.default, tuple):
-        fine = isinstance(value, (list, tuple)) and all(_is_endpoint(item) for item in value)
+        valid = _is_node if key.form == "nodes" else _is_endpoint
+        fine = isinstance(value, (list, tuple)) and all(valid(item) for item in value)
         return "" if fine else wrong
     if not isinstance(value, str) or len(value) > MOST_TEXT:
         return wrong
@@ -125,6 +129,8 @@ def _wrong_text(key: Key, value: str, wrong: str) -> str:
         return wrong
     if key.form == "url" and value and not value.startswith(("http://", "https://")):
         return wrong
+    if key.form == "node" and value and not _is_node(value):
+        return wrong
     scheme, colon, _ = value.partition("://")
     if key.form == "location" and colon and scheme not in ("file", "http", "https"):
         return wrong
@@ -136,6 +142,13 @@ def _is_endpoint(text: Any) -> bool:
         return False
     host, _, port = text.removeprefix("tcp://").rpartition(":")
     return bool(host) and port.isascii() and port.isdigit() and 0 < int(port) <= MOST_PORT
+
+
+def _is_node(text: Any) -> bool:
+    try:
+        return bool(from_base32(text))
+    except (ValueError, AttributeError):
+        return False
 
 
 def typed(key: Key, text: str) -> Any:

@@ -43,6 +43,7 @@ from opengateway.wire.messages import (
     RecordChanged,
     Refused,
     Settle,
+    Sweep,
     Transfer,
     Transferred,
     Voucher,
@@ -150,6 +151,7 @@ def messages() -> list[dict[str, Any]]:
         Transfer(b"a mandate"),
         Transferred(b"a mandate", b"an entry", b"another entry"),
         NotTransferred(bytes(range(16)), "not_owed", "nothing is owed"),
+        Sweep(bytes(range(32)), 1_000_000),
     ]
     return [
         {"name": type(m).__name__, "number": m.number, "fields": _fields(m), "encoded": encode_message(m)}

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from actors.messages import Tick
 from opengateway.app.gateway.control import Control, Parts
+from opengateway.app.gateway.credit_routes import CreditRoutes
 from opengateway.app.gateway.meter import Meter
 from opengateway.app.gateway.model_routes import ModelRoutes
 from opengateway.app.gateway.openai_api import OpenAiApi
@@ -45,5 +46,6 @@ def _routes(node: Node, meter: Meter) -> list[web.RouteDef]:
         look=lambda: node.scout.tell(Tick()),
         release=node.release,
     )
-    groups = (OpenAiApi(node.scheduler, meter), Control(parts), models, Scrape(parts, meter))
+    credit = CreditRoutes(node.ledger, node.registry, node.lines)
+    groups = (OpenAiApi(node.scheduler, meter), Control(parts), models, credit, Scrape(parts, meter))
     return [route for group in groups for route in group.routes()]

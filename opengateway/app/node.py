@@ -60,7 +60,7 @@ from opengateway.discovery.peer_cache import PeerCache
 from opengateway.engines.protocol import Engine
 from opengateway.errors import SetupError
 from opengateway.home import Home
-from opengateway.identity import Identity, network_id
+from opengateway.identity import Identity, from_base32, network_id
 from opengateway.models.clusters import fetch
 from opengateway.models.machine import Machine
 from opengateway.routing.views import WorkerView
@@ -140,7 +140,9 @@ class Node:
         self.http = http_port(self)
 
     def _ledger(self) -> Ledger:
-        return Ledger(self.home.ledger_db, self.identity, self.net, now_ms=_now_ms)
+        ledger = self.config.ledger
+        own = frozenset(from_base32(one) for one in (ledger.sweep_to, *ledger.own_nodes) if one)
+        return Ledger(self.home.ledger_db, self.identity, self.net, now_ms=_now_ms, own=own)
 
     def _registry(self) -> Registry:
         return Registry(
@@ -174,6 +176,7 @@ class Node:
             scheduler=self.scheduler,
             ledger=self.ledger,
             now_ms=_now_ms,
+            sweep_to=from_base32(main) if (main := self.config.ledger.sweep_to) else None,
         )
 
     def _wire(self, handler: Switchboard, record: Callable[[], bytes]) -> Wire:
@@ -192,6 +195,7 @@ class Node:
             self.io,
             runners=self.engines.runners,
             dispatch=self.lines.dispatch,
+            cover=self.lines.cover,
             registry=self.registry,
             ledger=self.ledger,
             views=self.engines.views,

@@ -41,17 +41,19 @@ class Book:
         net: NetworkId,
         *,
         policy: Policy = STANDARD,
+        own: frozenset[NodeId] = frozenset(),
         now_ms: Callable[[], int],
     ) -> None:
-        """Opens the ledger, or begins one with its GENESIS. Raises `HomeBusy` if another process writes it,
+        """Opens the ledger, or begins one with its GENESIS. `own`: other nodes of the same owner, which may
+        move their earnings here, and this one to them. Raises `HomeBusy` if another process writes it,
         `LedgerMismatch` if it is another key's or network's; a damaged one opens read-only (`damage`)."""
         self.node_id = identity.node_id
         self.net = net
         self._journal = Journal(path, identity, net, policy, now_ms)
         self._requester = Requester(self._journal, identity)
         self._worker = Worker(self._journal)
-        self.transfers = Transfers(self._journal, identity)
-        self.handover = Handover(identity.node_id, net, self.transfers)
+        self.transfers = Transfers(self._journal, identity, own)
+        self.handover = Handover(identity.node_id, net, self.transfers, own)
         if not self.damage:
             self._worker.forget_unserved()
 

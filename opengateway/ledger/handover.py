@@ -10,15 +10,16 @@ No sockets here: every call returns what is to be sent once the book is committe
 
 from __future__ import annotations
 
+import secrets
 from typing import NamedTuple, TypeAlias
 
 from opengateway.errors import LedgerRefused, OpenGatewayError
 from opengateway.ledger.mandate import Mandate, MandateInvalid, read_mandate
 from opengateway.ledger.transfer import Transfers
 from opengateway.units import NetworkId, NodeId
-from opengateway.wire.messages import NotTransferred, Transfer, Transferred
+from opengateway.wire.messages import NotTransferred, Sweep, Transfer, Transferred
 
-Talk: TypeAlias = Transfer | Transferred | NotTransferred
+Talk: TypeAlias = Transfer | Transferred | NotTransferred | Sweep
 
 
 class Outcome(NamedTuple):
@@ -32,8 +33,12 @@ class Outcome(NamedTuple):
 
 
 class Handover:
-    def __init__(self, me: NodeId, net: NetworkId, transfers: Transfers) -> None:
+    def __init__(
+        self, me: NodeId, net: NetworkId, transfers: Transfers, own: frozenset[NodeId] = frozenset()
+    ) -> None:
+        """`own`: nodes of the same owner, whose earnings may be moved here."""
         self._me = me
+        self._own = own
         self._net = net
         self._transfers = transfers
 
@@ -46,6 +51,8 @@ class Handover:
                 return self._done(peer, mandate, receipt, leg)
             case NotTransferred(tid, reason, text):
                 return self._refused(peer, tid, reason, text)
+            case Sweep(debtor, amount):
+                return self._swept(peer, NodeId(debtor), amount)
 
     def _asked(self, peer: NodeId, data: bytes) -> Outcome:
         try:
@@ -94,6 +101,16 @@ class Handover:
         if mandate.path[0] == self._me:
             return Outcome(failed=tid, why=text)
         return Outcome(((mandate.before(self._me), NotTransferred(tid, reason, text)),))
+
+    def _swept(self, peer: NodeId, debtor: NodeId, amount: int) -> Outcome:
+        """Another node of our owner wants to be owed by us instead of by that debtor."""
+        if peer not in self._own or len(debtor) != 32:
+            raise LedgerRefused(
+                "only your own nodes may move their earnings here",
+                reason="sweep",
+                hint="list them in `ledger.own_nodes`",
+            )
+        return self.begin(self._transfers.release(secrets.token_bytes(16), amount, [peer], debtor))
 
     def begin(self, mandate: Mandate) -> Outcome:
         """The first message of a transfer that `Transfers.release` made."""

@@ -75,6 +75,23 @@ class Mandate(NamedTuple):
         )
 
 
+class Receipt(NamedTuple):
+    """What ends a transfer: V's entry for R, which with the mandate proves it to everybody on the path."""
+
+    mandate: Mandate
+    entry: bytes
+
+    @property
+    def wire(self) -> bytes:
+        return cbor.encode([self.mandate.wire, self.entry])
+
+
+def read_receipt(data: bytes, net: bytes) -> Receipt:
+    """From our own storage. Raises `MandateInvalid`."""
+    mandate, entry = cbor.decode(data)
+    return Receipt(read_mandate(mandate, net), entry)
+
+
 def draft(net: NetworkId, tid: bytes, amount: int, path: tuple[NodeId, ...], expires_ms: int) -> Mandate:
     """Without signatures yet. Raises `MandateInvalid`."""
     statement = cbor.encode(["ogw-release/1", net, tid, amount, list(path), expires_ms])

@@ -3,49 +3,48 @@
     R  release -> X1  assign (-> X2  assign) -> V  accept: two ADJ entries in one commit, and that is it.
     everybody else on the path appends its own two legs on seeing V's, and shows its debtor the outgoing one
 
-Every node gains `amount` from the one that owes it less, or that now owes it (moved_in), and gives up as
-much to the other side (moved_out): the sum over each chain and over each pair is zero. V alone moves its own
-debt, so the same claim assigned twice is honoured once, and nobody has to be asked who else was promised it.
+Every node gains `amount` on one side (moved_in) and gives up as much on the other (moved_out): the sum over
+each chain and over each pair is zero. V alone moves its own debt, so a claim assigned twice is honoured once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from opengateway.errors import LedgerRefused
 from opengateway.identity import Identity, short
 from opengateway.ledger.chain import Draft
 from opengateway.ledger.entry import ADJ, Signed, Terms, read_form
 from opengateway.ledger.journal import Journal, refusing
-from opengateway.ledger.mandate import TID_BYTES, Mandate, MandateInvalid, draft, read_mandate
+from opengateway.ledger.mandate import (
+    TID_BYTES,
+    Mandate,
+    MandateInvalid,
+    Receipt,
+    draft,
+    read_mandate,
+    read_receipt,
+)
 from opengateway.ledger.rules import check_counter_leg, check_terms, pair_in
 from opengateway.ledger.store import wire_of
 from opengateway.units import NodeId, show_credits
-from opengateway.wire import cbor
 
 VALID_MS = 5 * 60_000
 """How long V may accept: two round trips, and clocks that differ by two minutes."""
 LONGEST_MS = 15 * 60_000
 """A claim promised away cannot be used meanwhile, so nobody signs for longer."""
-FORGET_MS = 24 * 3_600_000
-"""A promise of which nothing was heard for a day: V's debt moved, or it did not; the mandate tells either."""
+FORGET_MS = 24 * 3_600_000  # a promise of which nothing is heard for a day; the mandate itself would tell
 PROMISES = 64
 """Open at once, for each who asks: a peer with 1 credit could else make us sign a million of 1 ucr."""
-
-
-class Receipt(NamedTuple):
-    """What ends a transfer: V's entry for R, which with the mandate proves it to everybody on the path."""
-
-    mandate: Mandate
-    entry: bytes
 
 
 class Transfers:
     """Of one node, in any of the three parts. Like everything in the book: commit, then send."""
 
-    def __init__(self, journal: Journal, identity: Identity) -> None:
+    def __init__(self, journal: Journal, identity: Identity, own: frozenset[NodeId] = frozenset()) -> None:
+        """`own`: nodes of the same owner, whom this one lets run up a debt while claims move among them."""
         self._journal = journal
+        self._own = own
         self._identity = identity
         self._me = identity.node_id
         self.load()
@@ -94,7 +93,8 @@ class Transfers:
         open_here = sum(1 for other, _ in self._promises.values() if other.before(self._me) == sender)
         if open_here >= PROMISES:
             raise LedgerRefused(f"{PROMISES} transfers for this peer are open already", reason="busy")
-        self._require_owed_by_us(sender, mandate.amount)
+        if sender not in self._own:
+            self._require_owed_by_us(sender, mandate.amount)
         self._require_genuine(mandate)
         return self._promise(mandate)
 
@@ -102,7 +102,7 @@ class Transfers:
         debtor, journal = mandate.after(self._me), self._journal
         totals = journal.debts.totals(debtor)
         free = totals.owes_us - totals.holding - self._set_aside(debtor, owed_to_us=True)
-        if free < mandate.amount:
+        if free < mandate.amount and debtor not in self._own:
             raise LedgerRefused(
                 f"{short(debtor)} owes {short(self._me)} {show_credits(max(0, free))} credits, "
                 f"not {show_credits(mandate.amount)}",
@@ -117,8 +117,8 @@ class Transfers:
         return signed
 
     def dropped(self, tid: bytes, sender: NodeId) -> Mandate | None:
-        """Whoever had to go on with it did not: the claim may be used again. The promise itself cannot be
-        taken back, so it is still remembered. None: not `sender`'s to say, or known already."""
+        """The next one did not go on: the claim may be used again, but the promise cannot be taken back, so
+        it is remembered. None: not `sender`'s to say, or known already."""
         mandate, reserved = self._promises.get(tid, (None, False))
         if mandate is None or not reserved or mandate.after(self._me) != sender:
             return None
@@ -141,8 +141,7 @@ class Transfers:
         self._require_fresh(mandate)
         self._require_owed_by_us(sender, mandate.amount)
         self._require_genuine(mandate)
-        entry = self._append(mandate, mandate.name, None)
-        return self._keep(Receipt(mandate, entry.wire))
+        return self._keep(Receipt(mandate, self._append(mandate, mandate.name, None).wire))
 
     # Everybody but V, when V has done it.
 
@@ -155,7 +154,7 @@ class Transfers:
         except MandateInvalid as error:
             raise LedgerRefused(f"no mandate: {error}", reason="format") from error
         if self._me not in mandate.path[:-1] or not mandate.complete:
-            raise LedgerRefused("a transfer in which this node has no part", reason="path")
+            raise LedgerRefused("this node has no part in that transfer", reason="path")
         if journal.vault.store.find(ADJ, mandate.before(self._me), mandate.tid):
             return False
         receipt = self._require_receipt(mandate, entry)
@@ -206,10 +205,7 @@ class Transfers:
     def receipt(self, tid: bytes) -> Receipt | None:
         """Of a transfer that is done here."""
         data = self._journal.vault.store.document("transfer", tid)
-        if not data:
-            return None
-        mandate, entry = cbor.decode(data)
-        return Receipt(read_mandate(mandate, self._journal.net), entry)
+        return read_receipt(data, self._journal.net) if data else None
 
     def leg_for(self, debtor: NodeId, tid: bytes) -> bytes:
         """Our entry that gives up the claim on `debtor`; empty if there is none."""
@@ -256,8 +252,7 @@ class Transfers:
     def _require_honest(self, mandate: Mandate) -> None:
         convicted = self._journal.faulty.intersection(mandate.path)
         if convicted:
-            names = ", ".join(short(node) for node in convicted)
-            raise LedgerRefused(f"there is a proof of fraud against {names}", reason="fraud")
+            raise LedgerRefused(f"a proof of fraud against {short(min(convicted))} is known", reason="fraud")
 
     def _require_genuine(self, mandate: Mandate) -> None:
         if not mandate.genuine():
@@ -275,8 +270,7 @@ class Transfers:
 
     def _append(self, mandate: Mandate, link: bytes, half: Signed | None) -> Signed:
         """Both legs, for one commit; the outgoing one."""
-        journal, debtor = self._journal, mandate.after(self._me)
-        creditor = mandate.before(self._me)
+        journal, debtor, creditor = self._journal, mandate.after(self._me), mandate.before(self._me)
         drafts = (
             Draft(ADJ, creditor, mandate.tid, link, Terms(amount=mandate.amount)),
             Draft(ADJ, debtor, mandate.tid, link, Terms(hold=mandate.amount)),
@@ -292,8 +286,7 @@ class Transfers:
         return new
 
     def _keep(self, receipt: Receipt) -> Receipt:
-        data = cbor.encode([receipt.mandate.wire, receipt.entry])
-        self._journal.vault.store.put_document("transfer", receipt.mandate.tid, data)
+        self._journal.vault.store.put_document("transfer", receipt.mandate.tid, receipt.wire)
         return receipt
 
     def _end(self, tid: bytes) -> None:
@@ -303,5 +296,5 @@ class Transfers:
 
     def _forget(self) -> None:
         now = self._journal.now_ms()
-        for tid in [t for t, (m, _) in self._promises.items() if m.expires_ms + FORGET_MS < now]:
-            self._end(tid)
+        for mandate in [m for m, _ in self._promises.values() if m.expires_ms + FORGET_MS < now]:
+            self._end(mandate.tid)

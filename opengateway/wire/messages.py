@@ -230,6 +230,15 @@ class NotTransferred:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """We have the same owner: please let `debtor` owe you what it owes me (ucr), and owe it to me."""
+
+    number: ClassVar[int] = 43
+    debtor: bytes
+    amount: int
+
+
 Message: TypeAlias = (
     Ping
     | Pong
@@ -252,6 +261,7 @@ Message: TypeAlias = (
     | Transfer
     | Transferred
     | NotTransferred
+    | Sweep
 )
 
 INSTALMENT = 64

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from opengateway.app.cli.lifecycle import Json
 from opengateway.app.cli.output import emit_json, facts, say, table
 from opengateway.app.cli.tables import Column
 from opengateway.errors import OpenGatewayError
-from opengateway.units import show_credits
+from opengateway.units import CREDIT, show_credits
 
 app = typer.Typer(help="Credit: what this node earned and spent.", invoke_without_command=True)
 
@@ -121,6 +122,34 @@ def export(
         emit_json({"file": str(path), "bytes": size})
     else:
         say(f"Wrote {size} bytes to {path}; check them with: opengateway audit {file}")
+
+
+@app.command()
+def transfer(
+    amount: Annotated[str, typer.Argument(help="Credits, for example 1.5.")],
+    *,
+    debtor: Annotated[str, typer.Option("--from", metavar="PEER", help="Who owes this node now.")],
+    to: Annotated[str, typer.Option("--to", metavar="PEER", help="Who shall owe it instead.")],
+    over: Annotated[
+        str, typer.Option("--over", metavar="PEER", help="Who owes the first and is owed by the second.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Credit held at one peer becomes credit at another, which owes the first."""
+    try:
+        ucr = Decimal(amount) * CREDIT
+    except ArithmeticError:
+        ucr = Decimal(0)
+    if not ucr.is_finite() or ucr <= 0 or ucr != ucr.to_integral_value() or ucr >= 1 << 62:
+        raise session.WrongUsage(
+            f"{amount} is no amount of credits", hint="above 0, with at most six decimals"
+        )
+    body = {"amount": int(ucr), "from": debtor, "over": over, "to": to}
+    found = session.node().post("/node/ledger/transfer", body)
+    if as_json:
+        emit_json(found)
+    else:
+        say(f"{to} now owes this node {show_credits(found['moved'])} credits, and {debtor} that much less.")
 
 
 def audit(context: typer.Context) -> None:

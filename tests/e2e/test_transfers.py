@@ -1,0 +1,156 @@
+"""Credit that moves between running nodes: by command, by itself, and to the owner's main node."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from harness import Node, private_network, until
+from sse import chat
+
+from opengateway.identity import Identity, base32, network_id
+from opengateway.ledger.admission import Policy
+from opengateway.ledger.book import Book
+from opengateway.units import CREDIT
+
+LAVISH = Policy(stranger_line=1000 * CREDIT, pool=10_000 * CREDIT)
+"""So that ledgers with large debts can be written before the nodes start."""
+
+
+@dataclass
+class Home:
+    """A node that is not started yet, and its ledger."""
+
+    folder: Path
+    name: str
+    network: dict[str, str]
+
+    def __post_init__(self) -> None:
+        home = self.folder / self.name / ".opengateway"
+        home.mkdir(parents=True)
+        self.identity = Identity.load_or_create(home / "identity.key")
+        net = network_id(self.network["name"], self.network["secret"])
+        self.book = Book(
+            home / "ledger.db", self.identity, net, policy=LAVISH, now_ms=lambda: time.time_ns() // 1_000_000
+        )
+
+    @property
+    def id(self) -> str:
+        return base32(self.identity.node_id)
+
+    def serve(self, other: Home, amount: int) -> None:
+        """From now on `other` owes this node so many credits more."""
+        rid, price = secrets.token_bytes(16), 1_000_000
+        opening = other.book.open(
+            self.identity.node_id,
+            rid,
+            "m",
+            prompt_tokens=0,
+            max_completion=amount,
+            price_prompt=0,
+            price_completion=price,
+        )
+        them = other.identity.node_id
+        self.book.admit(opening, them, price_prompt=0, price_completion=price)
+        self.book.delivered(rid, them, 0, amount)
+        settle = other.book.settle(rid, prompt_tokens=0, completion_tokens=amount, digest=bytes(32))
+        other.book.countersigned(self.book.earn(settle, them), self.identity.node_id)
+
+
+@contextlib.contextmanager
+def homes(folder: Path, network: dict[str, str], *names: str) -> Iterator[list[Home]]:
+    made = [Home(folder, name, network) for name in names]
+    yield made
+    for home in made:
+        home.book.commit()
+        home.book.close()
+
+
+def net_of(node: Node, peer: Home) -> int:
+    accounts = node.get("/node/ledger/peers")["peers"]
+    return next((account["net"] for account in accounts if account["id"] == peer.id), 0)
+
+
+def audited(node: Node, file: Path) -> int:
+    file.write_bytes(node.get("/node/ledger/export"))
+    words = "import sys; from opengateway.ledger.audit_cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", words, "verify", str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode in (0, 1), done.stdout
+    return done.returncode
+
+
+@pytest.fixture
+def triangle(tmp_path: Path) -> Iterator[tuple[list[Node], list[Home]]]:
+    """bob owes ann 100 credits, vic owes bob 90, and ann owes vic 60, more than vic gives to strangers. Only
+    vic serves."""
+    network = private_network()
+    with homes(tmp_path, network["network"], "ann", "bob", "vic") as made:
+        ann, bob, vic = made
+        ann.serve(bob, 100)
+        bob.serve(vic, 90)
+        vic.serve(ann, 60)
+    with contextlib.ExitStack() as running:
+        nodes = [running.enter_context(Node(tmp_path, "vic", network, engine={"kind": "pocket"}))]
+        for name in ("bob", "ann"):
+            known = {"bootstrap": [node.endpoint for node in nodes]}
+            nodes.append(running.enter_context(Node(tmp_path, name, network, wire=known)))
+        nodes.reverse()
+        until(lambda: nodes[0].get("/node/models")["network"], "the model is offered")
+        until(lambda: all(node.get("/node/status")["peers"]["total"] == 2 for node in nodes), "all have met")
+        yield nodes, made
+
+
+def test_the_command_moves_credit_to_another_peer(
+    triangle: tuple[list[Node], list[Home]], tmp_path: Path
+) -> None:
+    nodes, (_, bob, vic) = triangle
+    done = nodes[0].cli("ledger", "transfer", "12.5", "--from", bob.id[:10], "--to", "vic")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert net_of(nodes[0], bob) == 100 * CREDIT - 12_500_000
+    assert net_of(nodes[0], vic) == -60 * CREDIT + 12_500_000
+    for node in nodes:
+        until(lambda node=node: audited(node, tmp_path / "x.ogwl") == 0, "all signatures are there")  # type: ignore[misc]
+    refused = nodes[0].cli("ledger", "transfer", "500", "--from", "bob", "--to", "vic")
+    assert refused.returncode == 1 and "owes" in refused.stderr
+    wrong = nodes[0].cli("ledger", "transfer", "-1", "--from", "bob", "--to", "vic")
+    assert wrong.returncode == 2
+
+
+def test_a_request_that_would_be_refused_moves_the_credit_itself(
+    triangle: tuple[list[Node], list[Home]],
+) -> None:
+    nodes, (_, bob, vic) = triangle
+    status, answer = nodes[0].request("POST", "/v1/chat/completions", chat(max_tokens=32))
+    assert status == 200, answer
+    assert answer["choices"][0]["message"]["content"].strip() == "4"
+    assert net_of(nodes[0], bob) < 40 * CREDIT
+    until(lambda: -CREDIT < net_of(nodes[0], vic) <= CREDIT, "nothing is owed to vic any more")
+
+
+def test_earnings_go_to_the_owners_main_node(tmp_path: Path) -> None:
+    network = private_network()
+    with homes(tmp_path, network["network"], "main", "second", "debtor") as (main, second, debtor):
+        second.serve(debtor, 7)
+    with (
+        Node(tmp_path, "main", network, ledger={"own_nodes": [second.id]}) as first,
+        Node(tmp_path, "debtor", network, wire={"bootstrap": [first.endpoint]}) as third,
+        Node(
+            tmp_path,
+            "second",
+            network,
+            wire={"bootstrap": [third.endpoint, first.endpoint]},
+            ledger={"sweep_to": main.id},
+        ) as other,
+    ):
+        until(lambda: net_of(first, debtor) == 7 * CREDIT, "the main node is owed what was earned")
+        until(lambda: net_of(other, debtor) == 0, "and no longer the other")
+        assert net_of(first, second) == -7 * CREDIT
