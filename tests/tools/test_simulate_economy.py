@@ -7,23 +7,17 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from random import Random
 
 import pytest
-from ledger_world import Clock, Node
 
-from opengateway.errors import NotEnoughCredit
 from opengateway.ledger.admission import Policy
-from opengateway.ledger.price import Price
 from tools.economy.attacks import ATTACKS
-from tools.economy.market import Market, Work
 from tools.economy.scenario import Network, Outcome, Setting, run
 from tools.simulate_economy import main
 
 ROOT = Path(__file__).resolve().parents[2]
 ATTACKERS = [kind for kind in ATTACKS if kind != "none"]
 SMALL = Setting(nodes=60, rounds=120, seed=3)
-PRICE = Price(10, 100)
 
 
 @cache
@@ -52,6 +46,7 @@ def test_a_ring_of_fifty_that_served_100_credits_gets_125_and_the_pools_whatever
     assert got.contributed == 100
     assert got.backed <= 125
     assert got.backed > 100, "an attack that leaves its own credit lying about tests nothing"
+    assert 0 < got.claimed <= 100, "the fakes come by their leader's claims on others, and by no more"
 
 
 def test_with_pools_closed_the_ring_gets_125_credits_and_not_a_ucr_more() -> None:
@@ -151,58 +146,3 @@ def test_the_picture_is_a_png(tmp_path: Path) -> None:
     subprocess.run([*command, f"--png={picture}"], capture_output=True, check=True, timeout=50)
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size > 20_000
-
-
-def test_the_verdict_is_that_of_a_real_node_over_a_random_history(tmp_path: Path) -> None:
-    """The same requests through real ledgers, with chains and signatures, and through the simulator."""
-    policy = Policy(stranger_line=20_000, pool=50_000, pool_refill_per_hour=3000)
-    clock, random = Clock(), Random(11)
-    real = [Node(tmp_path, name, clock, policy) for name in ("ann", "bob", "cleo")]
-    made = Market(policy)
-    accounts = [made.join() for _ in real]
-    refused = 0
-    for step in range(120):
-        clock.pass_ms(60_000)
-        made.now_ms = clock.now_ms
-        one, other = random.sample(range(3), 2)
-        work = Work(PRICE, random.randrange(20), random.randrange(1, 80), 80 + random.randrange(60))
-        verdicts = (
-            _asked(lambda: real[one].book.quote(real[other].id, work.hold)),  # noqa: B023
-            _asked(lambda: made.verdict(accounts[one], accounts[other].id, work.hold)),  # noqa: B023
-        )
-        assert verdicts[0] == verdicts[1], step
-        u, missing = verdicts[1]
-        refused += bool(missing)
-        if missing:
-            continue
-        rid, opening = real[other].open(real[one], prompt=work.prompt_tokens, most=work.most_completion)
-        assert real[one].admit(opening, real[other]) == u
-        flight = made.admit(accounts[one], accounts[other], work, u)
-        used = work.prompt_tokens, work.completion_tokens
-        real[one].book.delivered(rid, real[other].id, *used)
-        paid = random.random() < 0.8
-        if paid:
-            settle = real[other].book.settle(
-                rid, prompt_tokens=used[0], completion_tokens=used[1], digest=bytes(range(32))
-            )
-            real[other].book.commit()
-            earned = real[one].book.earn(settle, real[other].id)
-            real[one].book.commit()
-            real[other].book.countersigned(earned, real[one].id)
-            real[other].book.commit()
-        else:
-            real[other].book.void(rid)
-            real[other].book.commit()
-            real[one].book.commit()
-        made.finish(flight, paid=paid)
-    assert 5 < refused < 115
-    for node in real:
-        node.book.close()
-
-
-def _asked(verdict: object) -> tuple[int, int]:
-    """Unsecured part and what is missing."""
-    try:
-        return verdict(), 0  # type: ignore[operator]
-    except NotEnoughCredit as refusal:
-        return 0, refusal.missing

@@ -114,7 +114,7 @@ class Market:
     def receipt(self, worker: Account, requester: Account, amount: int) -> None:
         """Both signed that this was served. Nobody else is asked, so a ring can have any number of them."""
         for account, peer, kind in ((requester, worker, SETTLE), (worker, requester, EARN)):
-            entry = _BLANK._replace(kind=kind, amount=amount)
+            entry = BLANK._replace(kind=kind, amount=amount)
             account.put(peer.id, pair_after(account.debts.pair(peer.id), entry))
 
     def sum_of_pairs(self) -> int:
@@ -131,5 +131,5 @@ class Market:
         )
 
 
-_BLANK = Entry._make([0] * len(Entry._fields))
+BLANK = Entry._make([0] * len(Entry._fields))
 """Carries the kind and amount that `pair_after` reads; the rest of an entry is for signatures and audits."""

@@ -12,7 +12,7 @@ from opengateway.units import CREDIT
 from tools.economy.attacks import ATTACKS, Attack
 from tools.economy.market import START_MS, Account, Flight, Market, Work
 from tools.economy.people import People, Wish
-from tools.economy.transfer import execute, plan
+from tools.economy.transfer import plan, transfer
 
 ROUND_MS = 10 * 60 * 1000
 HOUR_MS = 3_600_000
@@ -51,6 +51,8 @@ class Outcome:
     backed_bound: float = 0
     """1.25 times what they contributed."""
     from_pools: float = 0
+    claimed: float = 0
+    """Of their claims, what transfers turned into claims on those they asked."""
     pools_bound: float = 0
     """All pools full, and what was forgiven to them by the hour."""
     asked: int = 0
@@ -187,12 +189,16 @@ class Network:
             if worker.room <= 0:
                 continue
             missing = self._missing(worker, requester, work)
-            routes = plan(self.market, worker, requester, missing, self.setting.middles)
+            routes = plan(self.market, worker, requester, missing, self.setting.middles) if missing else []
             if not missing or routes:
                 for route in routes:
-                    execute(route)
-                self.outcome.transfers += len(routes)
-                self.outcome.moved += sum(route.amount for route in routes) / CREDIT
+                    transfer(route)
+                moved = sum(route.amount for route in routes) / CREDIT
+                if requester.id in self.honest:
+                    self.outcome.transfers += len(routes)
+                    self.outcome.moved += moved
+                else:
+                    self.outcome.claimed += moved
                 u = self.market.verdict(worker, requester.id, work.hold)
                 return self.market.admit(worker, requester, work, u)
         return None

@@ -1,8 +1,10 @@
-"""Credit earned at one node, spent at another: transfers of debt with at most two nodes in between.
+"""Credit earned at one node, spent at another: transfers of debt over at most two others.
 
-X owes R, V owes X; R releases X, and V owes R instead. Only V, the debtor, moves its own debt: it appends
-two ADJ legs in one commit, X and R append theirs, and the two legs of each cancel. Two in between are two
-such transfers in a row. Nothing but pair totals is touched, so everything here is arithmetic on them.
+X owes R, V owes X; R and X give that up, and V owes R instead. The path and its arithmetic are the node's own
+(`Mandate.before` and `after`, `pair_after` of an ADJ): everybody on it appends one leg in and one out, which
+cancel. What is checked is what the node checks (`Transfers`): only a debt that is there moves on, less what
+its owner is using up right now. The search for paths is the simulator's own: it sees all accounts, where a
+node asks its peers.
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
-from opengateway.ledger.rules import Pair
-from tools.economy.market import Account, Market
+from opengateway.ledger.entry import ADJ
+from opengateway.ledger.mandate import Mandate
+from opengateway.ledger.rules import pair_after
+from tools.economy.market import BLANK, Account, Market
 
 ASKED = 16
 """R's debtors and V's creditors, the largest first, that are tried for two in between: R asks 16 peers which
@@ -26,32 +30,17 @@ class Route(NamedTuple):
     amount: int
 
 
-def legs(pair: Pair, amount: int) -> tuple[Pair, Pair]:
-    """The pair record after an ADJ in the author's favour, and after one in the peer's."""
-    return (
-        pair._replace(moved_in=pair.moved_in + amount),
-        pair._replace(moved_out=pair.moved_out + amount),
-    )
-
-
-def transfer(debtor: Account, middle: Account, creditor: Account, amount: int) -> None:
-    """`debtor` owes `amount` to `creditor` instead of to `middle`, which owes `creditor` that much less.
-
-    Raises `ValueError` if one of the two debts is not there: the debtor refuses, and nothing has moved.
-    """
-    if not 0 < amount <= min(debtor.owes(middle.id), middle.owes(creditor.id)):
+def transfer(route: Route) -> None:
+    """Raises `ValueError` if one of the debts is not there: a signature is refused, and nothing has moved."""
+    nodes, amount = route
+    if not 0 < amount <= min(debtor.owes(creditor.id) for debtor, creditor in pairwise(nodes)):
         raise ValueError(f"a transfer of {amount} ucr against debts that are smaller")
-    for gains, gives in ((debtor, middle), (middle, creditor), (creditor, debtor)):
-        # `gives` lets go of a claim on `gains`, or takes on a debt to it: one leg on each of the two chains.
-        gains.put(gives.id, legs(gains.debts.pair(gives.id), amount)[0])
-        gives.put(gains.id, legs(gives.debts.pair(gains.id), amount)[1])
-
-
-def execute(route: Route) -> None:
-    """Nearest to R first: each transfer makes the next of them owe R."""
-    *debtors, creditor = route.nodes
-    for debtor, middle in reversed(list(pairwise(debtors))):
-        transfer(debtor, middle, creditor, route.amount)
+    mandate = Mandate(b"", b"", amount, tuple(node.id for node in reversed(nodes)), 0, ())
+    for node in nodes:
+        came_in = BLANK._replace(kind=ADJ, amount=amount)
+        went_out = BLANK._replace(kind=ADJ, hold=amount)
+        for peer, leg in ((mandate.before(node.id), came_in), (mandate.after(node.id), went_out)):
+            node.put(peer, pair_after(node.debts.pair(peer), leg))
 
 
 def plan(market: Market, debtor: Account, creditor: Account, need: int, middles: int) -> list[Route]:
@@ -87,8 +76,6 @@ def _routes(
     theirs = [market.accounts[name] for name in debtor.creditors if name != creditor.id]
     near = sorted(ours, key=lambda one: -one.owes(creditor.id))[:ASKED]
     for far in sorted(theirs, key=lambda one: -debtor.owes(one.id))[:ASKED]:
-        if far.debts.standing(creditor.id).owed < 0:
-            continue  # R owes it: the first transfer would pay that debt and leave nothing for the second
         for middle in near:
             if middle is not debtor and middle.id in far.creditors:
                 yield debtor, far, middle, creditor
