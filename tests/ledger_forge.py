@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from opengateway.ledger.entry import (
     read_body,
     sign,
 )
+from opengateway.ledger.merkle import Frontier
 from opengateway.ledger.ogwl import FORMAT, LENGTH, MAGIC, TRAILER, Reader, pieces
 
 
@@ -54,7 +56,9 @@ class Forge:
         with Reader(self.path) as reader:
             self.header = reader.header
             found = [pieces(record) for _, record in reader.records()]
+            trailer = reader.trailer()
         self.records = [Record(parts[0], parts[1], parts[2:]) for parts in found]
+        self.vouchers, self.notes, self.proofs = trailer.vouchers, trailer.checkpoints, trailer.proofs
 
     def find(self, kind: int, after: int = 0) -> int:
         return next(i for i, r in enumerate(self.records) if i >= after and r.entry.kind == kind)
@@ -70,6 +74,17 @@ class Forge:
         record = self.records[place]
         signed = sign(by, record.other._replace(**changes))
         record.half = [signed.body, signed.signature]
+
+    def root(self, size: int) -> bytes:
+        """Of the tree over the first entries, as they are now."""
+        tree = Frontier()
+        for record in self.records[:size]:
+            tree.append(leaf_of(record.body))
+        return tree.root()
+
+    def note(self, size: int, *witnesses: Identity, root: bytes = b"") -> str:
+        """A checkpoint signed by the author, cosigned by witnesses."""
+        return signed_note(self.author, size, root or self.root(size), *witnesses)
 
     def rechain(self, first: int = 0, *, totals: bool = True) -> None:
         """Renumbers, relinks and re-signs everything from `first` on, as an author would who rewrites its
@@ -122,10 +137,29 @@ class Forge:
         if tail:
             out.write(tail)
         else:
-            _record(out, [TRAILER, [], [], []])
+            _record(out, [TRAILER, self.vouchers, self.notes, self.proofs])
             out.write(hashlib.sha256(out.getvalue()).digest())
         self.path.write_bytes(out.getvalue())
         return self.path
+
+
+def signed_note(author: Identity, size: int, root: bytes, *witnesses: Identity) -> str:
+    """A C2SP checkpoint with its signatures, written from the specifications (c2sp.org/signed-note,
+    tlog-checkpoint, tlog-cosignature) and not with the product's code."""
+    name = f"opengateway/{author.node_id.hex()}"
+    text = f"{name}\n{size}\n{base64.b64encode(root).decode()}\n"
+    lines = [_signature_line(author, 1, author.sign(text.encode()))]
+    for place, witness in enumerate(witnesses):
+        seconds = 1_700_000_100 + place
+        cosigned = witness.sign(f"cosignature/v1\ntime {seconds}\n{text}".encode())
+        lines.append(_signature_line(witness, 4, seconds.to_bytes(8, "big") + cosigned))
+    return text + "\n" + "".join(lines)
+
+
+def _signature_line(by: Identity, kind: int, signature: bytes) -> str:
+    name = f"opengateway/{by.node_id.hex()}"
+    key = hashlib.sha256(name.encode() + b"\n" + bytes([kind]) + by.node_id).digest()[:4]
+    return f"— {name} {base64.b64encode(key + signature).decode()}\n"
 
 
 def _record(out: BytesIO, value: list[Any]) -> None:
@@ -137,4 +171,4 @@ def flipped(data: bytes, place: int) -> bytes:
     return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
 
 
-__all__ = ["EARN", "GENESIS", "OPEN", "SETTLE", "Forge", "Signed", "flipped"]
+__all__ = ["EARN", "GENESIS", "OPEN", "SETTLE", "Forge", "Signed", "flipped", "signed_note"]
