@@ -36,10 +36,9 @@ from actors.messages import (
     Vouched,
 )
 from opengateway.errors import OpenGatewayError
-from opengateway.identity import Identity, base32, short
+from opengateway.identity import Identity
 from opengateway.ledger.book import Book
-from opengateway.ledger.debts import PairTotals
-from opengateway.ledger.history import Line
+from opengateway.ledger.history import account_facts, line_facts
 from opengateway.units import NetworkId, NodeId
 
 GATHER = 0.02
@@ -198,49 +197,14 @@ class Ledger(Actor[LedgerMessage]):
             case Claims():
                 return {pair.peer: pair.owes_us - pair.holding for pair in book.peers()}
             case DescribeBalance():
-                return self._balance()
+                return book.balance()._asdict()
             case DescribeHistory(limit):
-                return [_entry(line) for line in book.history(limit)]
+                return [line_facts(line) for line in book.history(limit)]
             case DescribeAccounts():
-                return [_account(pair) for pair in book.peers()]
+                return [account_facts(pair) for pair in book.peers()]
             case Export():
                 out = io.BytesIO()
                 self._commit()
                 book.export(out)
                 return out.getvalue()
         return None
-
-    def _balance(self) -> dict[str, Any]:
-        balance = self.book.balance()
-        return {
-            "balance": balance.balance,
-            "earned": balance.earned,
-            "spent": balance.spent,
-            "held": balance.held,
-            "entries": balance.entries,
-        }
-
-
-def _entry(line: Line) -> dict[str, Any]:
-    return {
-        "seq": line.seq,
-        "t_ms": line.t_ms,
-        "type": line.kind.lower(),
-        "peer": base32(line.peer) if any(line.peer) else "",
-        "name": short(line.peer) if any(line.peer) else "",
-        "model": line.model,
-        "prompt_tokens": line.prompt_tokens,
-        "completion_tokens": line.completion_tokens,
-        "amount": line.amount,
-    }
-
-
-def _account(pair: PairTotals) -> dict[str, Any]:
-    return {
-        "id": base32(pair.peer),
-        "short": short(pair.peer),
-        "name": short(pair.peer),
-        "served": pair.served,
-        "consumed": pair.consumed,
-        "net": pair.owes_us,
-    }

@@ -20,7 +20,7 @@ from opengateway.ledger.debts import PairTotals
 from opengateway.ledger.entry import ZERO32, Entry, Terms
 from opengateway.ledger.export import write_export
 from opengateway.ledger.handover import Handover
-from opengateway.ledger.history import Balance, Line, lines
+from opengateway.ledger.history import Balance, Line, balance, lines
 from opengateway.ledger.journal import Journal
 from opengateway.ledger.price import Price
 from opengateway.ledger.requester import Requester
@@ -190,9 +190,7 @@ class Book:
         self.transfers.load()
 
     def balance(self) -> Balance:
-        chain = self._journal.vault.chain
-        given, taken, held = chain.totals
-        return Balance(given - taken, given, taken, held, chain.entries)
+        return balance(self._journal)
 
     def history(self, limit: int = 50) -> list[Line]:
         """The newest committed entries first."""

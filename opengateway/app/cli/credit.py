@@ -30,6 +30,16 @@ HISTORY = (
     Column("CREDITS", "right"),
 )
 
+WHAT = {
+    "genesis": "begun",
+    "open": "asked",
+    "settle": "paid",
+    "earn": "earned",
+    "adj": "transferred",
+    "void": "not used",
+}
+"""What the kinds of entries mean to whom they belong."""
+
 
 @app.callback()
 def _default(context: typer.Context, *, as_json: Json = False) -> None:
@@ -39,18 +49,32 @@ def _default(context: typer.Context, *, as_json: Json = False) -> None:
 
 @app.command()
 def balance(*, as_json: Json = False) -> None:
-    """What this node has."""
-    found = session.node().get("/node/ledger/balance")
+    """What this node has, and who owes whom."""
+    node = session.node()
+    found = node.get("/node/ledger/balance")
     if as_json:
         emit_json(found)
         return
+    accounts = node.get("/node/ledger/peers")["peers"]
     names = ("balance", "earned", "spent", "held")
+    hour = [show_credits(int(found.get(key, 0))) for key in ("earned_last_hour", "spent_last_hour")]
     facts(
         [
             *((name.capitalize(), show_credits(int(found[name]))) for name in names),
+            ("Last hour", f"earned {hour[0]}, spent {hour[1]}"),
+            ("Owed to us", _owed(accounts, found.get("owed_to_us", 0), 1)),
+            ("We owe", _owed(accounts, found.get("owed_by_us", 0), -1)),
             ("Entries", str(found["entries"])),
         ]
     )
+
+
+def _owed(accounts: list[dict[str, Any]], total: int, sign: int) -> str:
+    """The sum, and the three who make most of it."""
+    most = sorted((a for a in accounts if sign * int(a["net"]) > 0), key=lambda a: -sign * int(a["net"]))
+    who = ", ".join(f"{a['name']} {show_credits(sign * int(a['net']))}" for a in most[:3])
+    more = f" and {len(most) - 3} more" if len(most) > 3 else ""
+    return show_credits(int(total)) + (f" ({'by' if sign > 0 else 'to'} {who}{more})" if who else "")
 
 
 @app.command()
@@ -59,7 +83,7 @@ def history(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many entries.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """The latest entries of this node's ledger."""
+    """The latest entries of this node's ledger: what every prompt cost or earned."""
     found = session.node().get("/node/ledger/history", limit=limit)
     if as_json:
         emit_json(found)
@@ -80,12 +104,16 @@ def peers(*, as_json: Json = False) -> None:
         Column("WE SERVED", "right"),
         Column("WE USED", "right"),
         Column("NET", "right"),
+        Column("IN FLIGHT", "right", drop=1),
+        Column("UNPAID", "right", drop=2),
     )
     rows = [
         (
             peer["short"],
             peer["name"],
             *(show_credits(int(peer[key])) for key in ("served", "consumed", "net")),
+            show_credits(int(peer.get("holding", 0)) + int(peer.get("reserved", 0))),
+            show_credits(int(peer.get("unpaid", 0))),
         )
         for peer in found["peers"]
     ]
@@ -169,10 +197,18 @@ def _entry(entry: dict[str, Any]) -> tuple[object, ...]:
     return (
         entry["seq"],
         when.strftime("%Y-%m-%d %H:%M:%S"),
-        entry["type"],
+        WHAT.get(entry["type"], entry["type"]),
         str(entry.get("peer") or "")[:10],
         entry.get("name") or "",
         entry.get("model") or "",
         "+".join(str(count) for count in tokens if count is not None),
-        show_credits(int(entry.get("amount") or 0)),
+        _signed(entry),
     )
+
+
+def _signed(entry: dict[str, Any]) -> str:
+    """What this did to the balance; of a request under way what it holds."""
+    amount, hold = int(entry.get("amount") or 0), int(entry.get("hold") or 0)
+    if entry["type"] == "open":
+        return f"({show_credits(hold)} held)" if hold else ""
+    return ("-" if entry["type"] == "settle" and amount else "") + (show_credits(amount) if amount else "0")

@@ -193,5 +193,7 @@ def _ring_list(rings: dict[str, int]) -> str:
 def _credit(credit: dict[str, int]) -> str:
     if not credit:
         return ""
-    shown = {name: show_credits(int(credit.get(name, 0))) for name in ("balance", "earned", "spent", "held")}
-    return f"{shown['balance']} (earned {shown['earned']}, spent {shown['spent']}, held {shown['held']})"
+    names = ("balance", "earned", "spent", "held", "earned_last_hour", "owed_to_us", "owed_by_us")
+    balance, earned, spent, held, hour, owed, owe = (show_credits(int(credit.get(n, 0))) for n in names)
+    history = f"earned {earned}, {hour} of it in the last hour; spent {spent}; held {held}"
+    return f"{balance} ({history}; others owe us {owed}, we owe {owe})"

@@ -87,7 +87,7 @@ class Control:
             get("/node/actors/stack", self.stack),
             get("/node/ledger/balance", self._plain(parts.ledger, DescribeBalance)),
             get("/node/ledger/history", self.history),
-            get("/node/ledger/peers", self._list(parts.ledger, DescribeAccounts, "peers")),
+            get("/node/ledger/peers", self.accounts),
             get("/node/ledger/export", self.export),
             post("/node/stop", self.stop),
         ]
@@ -196,7 +196,17 @@ class Control:
         except ValueError as error:
             raise BadRequest("limit must be a whole number") from error
         entries = await answer(self._parts.ledger.ask(DescribeHistory(limit)), PATIENCE)
-        return _json({"entries": entries})
+        return _json({"entries": await self._named(entries, "peer")})
+
+    async def accounts(self, _request: web.Request) -> web.Response:
+        accounts = await answer(self._parts.ledger.ask(DescribeAccounts()), PATIENCE)
+        return _json({"peers": await self._named(accounts, "id")})
+
+    async def _named(self, rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+        """With the names that peers give themselves; who is not known any more keeps its short id."""
+        peers = await _try(self._parts.registry.ask(DescribePeers())) or []
+        names = {peer["id"]: peer["name"] for peer in peers if peer["name"]}
+        return [{**row, "name": names.get(row[key], row["name"])} for row in rows]
 
     async def export(self, _request: web.Request) -> web.Response:
         data = await answer(self._parts.ledger.ask(Export()), 60.0)
