@@ -35,6 +35,7 @@ from actors.messages import (
     WorkerChanged,
 )
 from actors.runner import Runner
+from actors.standstill import end_the_stalled
 from opengateway.errors import AllBusy, DeadlinePassed, EngineUnavailable, OpenGatewayError, RequestError
 from opengateway.identity import short
 from opengateway.ledger.admission import Admission
@@ -117,6 +118,7 @@ class Scheduler(Actor[SchedulerMessage]):
             case Tick():
                 self.address.tell_later(TICK, Tick(), replace=True)
                 self._expire()
+                end_the_stalled(self._running, self._io, time.monotonic())
                 self._drain()
             case DescribeJobs():
                 return self._describe()
@@ -189,7 +191,7 @@ class Scheduler(Actor[SchedulerMessage]):
     def _send(self, job: Job, choice: Choice) -> None:
         if choice.model.name != job.request.model:
             job.request = replace(job.request, model=choice.model.name)
-        self._running[job] = choice.place
+        self._running[job], job.begun = choice.place, time.monotonic()
         self._market.took(choice.place)
         if isinstance(choice.place, str):
             runner = self._runners.get(choice.place)
