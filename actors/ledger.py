@@ -29,6 +29,7 @@ from actors.messages import (
     MeetPeer,
     OpenHold,
     SettleHold,
+    TakeProof,
     Tick,
     Unanswered,
     Unserved,
@@ -48,7 +49,7 @@ BATCH_LIMIT = 256
 """Entries before a commit that does not wait for the mailbox to run dry: about 20 ms of signing."""
 
 
-DURABLE = (OpenHold, SettleHold, Earn, BeginTransfer, HearTransfer, MeetPeer)
+DURABLE = (OpenHold, Vouch, SettleHold, Earn, BeginTransfer, HearTransfer, MeetPeer)
 """Their answers leave the node, so they wait for the commit. The others only tell what is written. An
 admission is committed at once, but nobody waits for it: that takes 3 ms, a first token longer. If a crash
 forgot it, the SETTLE of what had arrived by then would be refused, and with it all later ones of the peer."""
@@ -63,8 +64,11 @@ class Ledger(Actor[LedgerMessage]):
         *,
         now_ms: Callable[[], int],
         own: frozenset[NodeId] = frozenset(),
+        convicted: Callable[[bytes], None] = lambda _: None,
     ) -> None:
+        """`convicted` is called with every proof of fraud that is new and durable."""
         super().__init__()
+        self._convicted = convicted
         self._open_book: Callable[[], Book] = lambda: Book(path, identity, net, own=own, now_ms=now_ms)
         self._book: Book | None = None
         self._unanswered: list[tuple[Reply[Any], Any]] = []
@@ -127,8 +131,8 @@ class Ledger(Actor[LedgerMessage]):
         return LATER
 
     def _commit(self) -> None:
-        if self._written:
-            self.book.commit()
+        for proof in self.book.commit() if self._written else ():
+            self._convicted(proof)
         self._written = self._urgent = False
         answered, self._unanswered = self._unanswered, []
         for reply, answer in answered:
@@ -192,6 +196,9 @@ class Ledger(Actor[LedgerMessage]):
             case HearTransfer(peer, talk):
                 self._urgent = self._written = True
                 return book.handover.hear(peer, talk)
+            case TakeProof(proof):
+                self._written = True
+                book.proofs.take(proof)
             case MeetPeer(peer):
                 return book.handover.meet(peer)
             case Claims():

@@ -56,6 +56,14 @@ class Lines:
         finally:
             self.scheduler.tell(Submit(job))
 
+    def flood(self, proof: bytes) -> None:
+        """Tell every peer of a fraud. May be called from any thread."""
+        self.io.call(self._flood, proof)
+
+    def _flood(self, proof: bytes) -> None:
+        if self.switchboard is not None:
+            self.switchboard.rumours.flood(proof)
+
     async def move(self, amount: int, via: tuple[NodeId, ...], to: NodeId) -> None:
         """One transfer that the owner asked for. On the loop; raises `OpenGatewayError`."""
         if self.switchboard is None:

@@ -475,6 +475,13 @@ class HearTransfer(Request[Outcome]):
 
 
 @dataclass(frozen=True, slots=True)
+class TakeProof(Request[None]):
+    """A proof of fraud that a peer passes on. Refused if it proves nothing."""
+
+    proof: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class MeetPeer(Request[Outcome]):
     """What this peer may have missed of transfers."""
 
@@ -519,6 +526,7 @@ LedgerMessage: TypeAlias = (
     | Earn
     | BeginTransfer
     | HearTransfer
+    | TakeProof
     | MeetPeer
     | Claims
     | DescribeBalance

@@ -71,8 +71,7 @@ class Scheduler(Actor[SchedulerMessage]):
         super().__init__()
         self._io = io
         self._runners = runners
-        self._dispatch = dispatch
-        self._cover = cover
+        self._dispatch, self._cover = dispatch, cover
         self._registry = registry
         self._ledger = ledger
         self._views = views

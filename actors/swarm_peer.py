@@ -135,6 +135,7 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
     def _tell_round_trips(self) -> None:
         sessions = tuple((s.peer, s.rtt_ms, s.last_heard) for s in self._wire.sessions())
         self._registry.tell(RoundTrips(sessions))
+        self._switchboard.exchange.sweep()
 
     async def _describe(self) -> dict[str, Any]:
         counters = dict(self._wire.counters)

@@ -35,6 +35,7 @@ from actors.messages import (
     Vouch,
     Vouched,
 )
+from actors.rumours import Rumours
 from opengateway.engines.answering import Answerer
 from opengateway.engines.asking import Asker, Ticket
 from opengateway.engines.incoming import Incoming
@@ -52,6 +53,7 @@ from opengateway.wire.messages import (
     Grant,
     Message,
     NotTransferred,
+    Proof,
     RecordChanged,
     Settle,
     Sweep,
@@ -88,6 +90,7 @@ class Switchboard:
         """Set right after the wire was made: each of the two needs the other."""
         self.own_record: Callable[[], bytes]
         """This node's signed record as it is now. Set with `wire`."""
+        self.rumours = Rumours(io, ledger, send=self.send, peers=self._peers)
         self.exchange = Exchange(io, ledger, send=self.send, sweep_to=sweep_to)
         self.asker = Asker(net, self.send, self.hang_up)
         self.answerer = Answerer(
@@ -107,6 +110,9 @@ class Switchboard:
     def send(self, peer: NodeId, message: Message) -> bool:
         return self.wire.send(peer, message)
 
+    def _peers(self) -> list[NodeId]:
+        return [session.peer for session in self.wire.sessions()]
+
     def hang_up(self, peer: NodeId, reason: str) -> None:
         self.wire.hang_up(peer, reason)
 
@@ -118,6 +124,7 @@ class Switchboard:
         # (an engine that was just ready) would otherwise never reach this peer.
         self.send(peer, RecordChanged(self.own_record()))
         self.exchange.met(peer)
+        self.rumours.met(peer)
         # What the last session did not deliver: the peer takes our SETTLEs in their order only.
         self._ledger.ask(Unanswered(peer)).then(lambda r: self._io.call(self._settle_again, peer, r))
 
@@ -125,6 +132,7 @@ class Switchboard:
         self.asker.lost(peer, reason)
         self.answerer.lost(peer)
         self.exchange.lost(peer)
+        self.rumours.lost(peer)
         self._registry.tell(PeerDown(peer, reason))
 
     def dial_failed(self, endpoint: str, reason: str) -> None:
@@ -141,6 +149,8 @@ class Switchboard:
                 reply.then(lambda r: self._io.call(self._earned, peer, stream, r))
             case Earned(entry=entry):
                 self._ledger.tell(Countersigned(peer, entry))
+            case Proof(proof=proof):
+                self.rumours.heard(peer, proof)
             case Transfer() | Transferred() | NotTransferred() | Sweep():
                 self.exchange.heard(peer, message)
             case Bye():

@@ -38,6 +38,7 @@ from opengateway.wire.messages import (
     NotTransferred,
     Ping,
     Pong,
+    Proof,
     Quote,
     Quoted,
     RecordChanged,
@@ -152,6 +153,7 @@ def messages() -> list[dict[str, Any]]:
         Transferred(b"a mandate", b"an entry", b"another entry"),
         NotTransferred(bytes(range(16)), "not_owed", "nothing is owed"),
         Sweep(bytes(range(32)), 1_000_000),
+        Proof(b"a proof"),
     ]
     return [
         {"name": type(m).__name__, "number": m.number, "fields": _fields(m), "encoded": encode_message(m)}

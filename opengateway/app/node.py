@@ -142,7 +142,14 @@ class Node:
     def _ledger(self) -> Ledger:
         ledger = self.config.ledger
         own = frozenset(from_base32(one) for one in (ledger.sweep_to, *ledger.own_nodes) if one)
-        return Ledger(self.home.ledger_db, self.identity, self.net, now_ms=_now_ms, own=own)
+        return Ledger(
+            self.home.ledger_db,
+            self.identity,
+            self.net,
+            now_ms=_now_ms,
+            own=own,
+            convicted=self.lines.flood,
+        )
 
     def _registry(self) -> Registry:
         return Registry(

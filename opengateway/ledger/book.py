@@ -23,6 +23,7 @@ from opengateway.ledger.handover import Handover
 from opengateway.ledger.history import Balance, Line, balance, lines
 from opengateway.ledger.journal import Journal
 from opengateway.ledger.price import Price
+from opengateway.ledger.proofs import Proofs
 from opengateway.ledger.requester import Requester
 from opengateway.ledger.transfer import Transfers
 from opengateway.ledger.worker import Worker
@@ -53,6 +54,7 @@ class Book:
         self._requester = Requester(self._journal, identity)
         self._worker = Worker(self._journal)
         self.transfers = Transfers(self._journal, identity, own)
+        self.proofs = Proofs(self._journal)
         self.handover = Handover(identity.node_id, net, self.transfers, own)
         if not self.damage:
             self._worker.forget_unserved()
@@ -169,17 +171,20 @@ class Book:
 
     # Both.
 
-    def commit(self) -> None:
-        """Group commit: everything since the last one is durable, and its bytes may be sent.
+    def commit(self) -> list[bytes]:
+        """Group commit: everything since the last one is durable, and its bytes may be sent. The proofs of
+        fraud among it, which everybody should hear of.
 
         Raises `DiskFull` or `LedgerReadOnly`; then the whole batch is dropped as if it had never been.
         """
         self._worker.sweep()
+        proofs = self._journal.vault.store.new_proofs()
         try:
             self._journal.vault.commit()
         except BaseException:
             self.rollback()
             raise
+        return proofs
 
     def rollback(self) -> None:
         """Drops everything since the last commit; none of its bytes may be sent."""

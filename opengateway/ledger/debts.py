@@ -61,6 +61,9 @@ class Debts:
         self._debts[peer] = debt = Debt(pair, unpaid)
         self.exposed += self._standing(debt).exposed
 
+    def __contains__(self, peer: NodeId) -> bool:
+        return peer in self._debts
+
     def pair(self, peer: NodeId) -> Pair:
         debt = self._debts.get(peer)
         return debt.pair if debt else Pair()

@@ -143,6 +143,10 @@ class Store:
     def add_proof(self, peer: NodeId, kind: str, proof: bytes) -> None:
         self._proofs.append((peer, kind, proof))
 
+    def new_proofs(self) -> list[bytes]:
+        """Those that wait for the commit."""
+        return [proof for _, _, proof in self._proofs]
+
     def put_document(self, kind: str, key: bytes, value: bytes) -> None:
         """Anything signed that is not an entry, by its own name; empty: no longer kept."""
         self._documents[kind, key] = value

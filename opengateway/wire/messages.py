@@ -239,6 +239,14 @@ class Sweep:
     amount: int
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Somebody signed two things that cannot both be true. Pass it on, once you have checked it."""
+
+    number: ClassVar[int] = 44
+    proof: bytes
+
+
 Message: TypeAlias = (
     Ping
     | Pong
@@ -262,6 +270,7 @@ Message: TypeAlias = (
     | Transferred
     | NotTransferred
     | Sweep
+    | Proof
 )
 
 INSTALMENT = 64

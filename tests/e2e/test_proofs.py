@@ -1,0 +1,84 @@
+"""A proof of fraud told to one node is known to all, over those in between."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from pathlib import Path
+
+from harness import Node, private_network, until
+
+from opengateway.discovery.record import NodeRecord, sign_record
+from opengateway.identity import Identity, network_id
+from opengateway.ledger.entry import GENESIS, ZERO16, ZERO32, Entry, sign
+from opengateway.ledger.witness import FORK, Contradiction
+from opengateway.transport.zmq_wire import zmq_wire
+from opengateway.units import NodeId
+from opengateway.wire.messages import Message, Proof
+
+
+class Informer:
+    """A peer that says one thing."""
+
+    def __init__(self) -> None:
+        self.up = asyncio.Event()
+        self.heard: list[Message] = []
+
+    def peer_up(self, peer: NodeId, record: bytes, endpoint: str | None, dialled: bool) -> None:
+        self.peer = peer
+        self.up.set()
+
+    def peer_down(self, peer: NodeId, reason: str) -> None:
+        self.up.clear()
+
+    def dial_failed(self, endpoint: str, reason: str) -> None:
+        raise AssertionError(reason)
+
+    def message(self, peer: NodeId, message: Message) -> None:
+        self.heard.append(message)
+
+
+def test_a_proof_reaches_everybody_at_once_and_those_who_come_later(tmp_path: Path) -> None:
+    network = private_network()
+    net = network_id(network["network"]["name"], network["network"]["secret"])
+    me, liar = Identity.generate(), Identity(random.Random(7).randbytes(32))
+    them = liar.node_id
+    plain = Entry(1, GENESIS, net, them, 0, ZERO32, 5, them, ZERO16, bytes(32), "", *[0] * 13, ZERO32)
+    proof = Contradiction(FORK, sign(liar, plain), sign(liar, plain._replace(t_ms=6))).proof
+
+    async def tell(endpoint: str) -> None:
+        def record() -> bytes:
+            now = int(time.time() * 1000)
+            made = NodeRecord(
+                me.node_id, "informer", "0", "eu-central-1", "DE", (), (), (), (), 0, "client", now,
+                now + 60_000,
+            )  # fmt: skip
+            return sign_record(me, net, made, now_ms=now)
+
+        handler = Informer()
+        wire = zmq_wire(me, net, network["network"]["secret"], record=record, handler=handler)
+        await wire.start("127.0.0.1", 0)
+        try:
+            wire.dial(f"tcp://{endpoint}")
+            await asyncio.wait_for(handler.up.wait(), 10)
+            assert wire.send(handler.peer, Proof(b"nonsense"))
+            assert wire.send(handler.peer, Proof(proof))
+            await asyncio.to_thread(until, lambda: proof in exported(b), "the far node holds the proof")
+            assert Proof(proof) not in handler.heard  # not back to who told it
+        finally:
+            await wire.close("done")
+
+    def exported(node: Node) -> bytes:
+        data: bytes = node.get("/node/ledger/export")
+        return data
+
+    alone = {"enabled": False}
+    with (
+        Node(tmp_path, "a", network, lan=alone) as a,
+        Node(tmp_path, "b", network, lan=alone, wire={"bootstrap": [a.endpoint]}) as b,
+    ):
+        until(lambda: b.get("/node/status")["peers"]["total"] == 1, "they have met")
+        asyncio.run(tell(a.endpoint))
+        with Node(tmp_path, "c", network, lan=alone, wire={"bootstrap": [b.endpoint]}) as late:
+            until(lambda: proof in exported(late), "who comes later holds it, too")
