@@ -37,27 +37,39 @@ class Record:
     signature: bytes
     half: list[bytes] = field(default_factory=list)
 
+    net: bytes = NET
+
     @property
     def entry(self) -> Entry:
-        return read_body(self.body, NET)
+        return read_body(self.body, self.net)
 
     @property
     def other(self) -> Entry:
-        return read_body(self.half[0], NET)
+        return read_body(self.half[0], self.net)
 
 
 class Forge:
     """One node's export, to be falsified. `keys` are the identities whose signatures the forger can make."""
 
     def __init__(self, node: Node, folder: Path) -> None:
-        self.author = node.identity
-        self.path = folder / "forged.ogwl"
-        self.path.write_bytes(node.export())
-        with Reader(self.path) as reader:
+        path = folder / "forged.ogwl"
+        path.write_bytes(node.export())
+        self._load(node.identity, path)
+
+    @classmethod
+    def of(cls, author: Identity, path: Path) -> Forge:
+        """Of a file that is there; it is written over."""
+        forge = cls.__new__(cls)
+        forge._load(author, path)
+        return forge
+
+    def _load(self, author: Identity, path: Path) -> None:
+        self.author, self.path = author, path
+        with Reader(path) as reader:
             self.header = reader.header
             found = [pieces(record) for _, record in reader.records()]
             trailer = reader.trailer()
-        self.records = [Record(parts[0], parts[1], parts[2:]) for parts in found]
+        self.records = [Record(parts[0], parts[1], parts[2:], self.header.net) for parts in found]
         self.vouchers, self.notes, self.proofs = trailer.vouchers, trailer.checkpoints, trailer.proofs
 
     def find(self, kind: int, after: int = 0) -> int:

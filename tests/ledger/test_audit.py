@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from ledger_forge import EARN, Forge
+from ledger_forge import EARN, OPEN, SETTLE, Forge
+from ledger_second import NODE, VERIFIER
 from ledger_world import START_MS, Node, world
 
-from opengateway.ledger.audit import Limits, verify_pair
+from opengateway.identity import base32
+from opengateway.ledger.audit import Limits, verify, verify_pair
 from opengateway.ledger.audit_cli import main
 from opengateway.ledger.merkle import Frontier
+from opengateway.ledger.ogwl import skim
+from tools.bench.audit import write
+
+ROOT = Path(__file__).parents[2]
 
 NOW = Limits(now_ms=START_MS + 3_600_000)
 
@@ -98,7 +105,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
         timeout=30,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
     )
 
 
@@ -148,26 +155,195 @@ def test_wrong_usage_is_64(arguments: list[str]) -> None:
     assert left.value.code == 64
 
 
-def test_the_tool_loads_nothing_of_a_node(tmp_path: Path) -> None:
-    """It must run where PyNaCl and cbor2 are all there is."""
-    allowed = {"nacl", "cbor2", "cffi", "_cffi_backend", "opengateway"}
-    code = (
-        "import sys, sysconfig; before = set(sys.modules); import opengateway.ledger.audit_cli as tool;"
-        "print(*sorted({n.partition('.')[0] for n in set(sys.modules) - before} - sys.stdlib_module_names));"
-        "print(*sorted(n for n in sys.modules if n.startswith('opengateway.')))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(__file__).parents[2],
-    )
-    foreign, ours = (line.split() for line in done.stdout.splitlines())
-    assert {name for name in foreign if not name.startswith("_")} <= allowed
-    assert not {
-        name for name in ours if "store" in name or "book" in name or "engines" in name or "app" in name
-    }
+BLOCKER = """
+import sys
+
+ALLOWED = {"nacl", "cbor2", "cffi", "_cffi_backend", "opengateway", "_sodium"} | sys.stdlib_module_names
+OURS = {"units", "errors", "identity", "wire", "wire.cbor", "ledger"}
+LEDGER = ("audit", "entry", "evidence", "findings", "merkle", "ogwl", "price", "rules", "voucher", "witness")
+
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        top, _, rest = name.partition(".")
+        if top == "opengateway" and rest:
+            inside = rest.partition(".")[2]
+            if rest in OURS or (rest.startswith("ledger.") and inside.startswith(LEDGER)):
+                return None
+        elif top in ALLOWED or top.startswith("_"):
+            return None
+        raise ModuleNotFoundError(f"blocked: {name}", name=name)
+
+
+sys.meta_path.insert(0, Blocker())
+from opengateway.ledger.audit_cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_the_tool_needs_pynacl_and_cbor2_and_nothing_of_a_node(tmp_path: Path) -> None:
+    """Everything else cannot be imported at all, and each command still works."""
+    with world(tmp_path) as here:
+        ann, bob = here.node("ann"), here.node("bob")
+        ann.ask(bob)
+        one, other = str(exported(ann)), str(exported(bob))
+        database = str(ann.path)
+    folder = tmp_path / "net"
+    folder.mkdir()
+    proof = tmp_path / "proof"
+    proof.write_bytes(b"no proof")
+    for arguments, code in (
+        ((one,), 0),
+        (("pair", one, other), 0),
+        (("net", str(folder)), 5),
+        (("prove", str(proof)), 2),
+        (("export", database, str(folder / "ann.ogwl")), 0),
+        (("certify", one, "--key", str(tmp_path / "key"), "--out", str(tmp_path / "certificate")), 0),
+        ((one, "--since", str(tmp_path / "certificate")), 0),
+        (("net", str(folder)), 0),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", BLOCKER, *arguments],
+            capture_output=True, text=True, check=False, timeout=30, cwd=ROOT,
+        )  # fmt: skip
+        assert done.returncode == code, (arguments, done.stdout, done.stderr)
+        assert not done.stderr
+
+
+def test_an_export_from_the_database_is_that_of_the_node(tmp_path: Path) -> None:
+    """Also while the node runs; only the time it was written may differ."""
+    with world(tmp_path) as here:
+        ann, bob = here.node("ann"), here.node("bob")
+        for _ in range(3):
+            ann.ask(bob)
+        rid, opening = ann.open(bob)
+        bob.admit(opening, ann)
+        voucher = ann.book.vouch(rid, prompt_tokens=10, completion_tokens=5)
+        ann.book.commit()
+        bob.book.vouched(voucher, ann.id)
+        bob.book.commit()
+        for node in (ann, bob):
+            made = tmp_path / "made.ogwl"
+            assert main(["export", str(node.path), str(made)]) == 0
+            mine, its = skim(made), skim(exported(node))
+            assert mine.trailer is not None and its.trailer is not None
+            assert mine.trailer.vouchers == its.trailer.vouchers != []
+            assert mine.header._replace(created_ms=0) == its.header._replace(created_ms=0)
+            reports = verify(made, limits=NOW), verify(exported(node), limits=NOW)
+            assert reports[0].subject.root == reports[1].subject.root
+            assert {one.code for one in reports[0].findings} <= {"W_UNSETTLED"}
+        assert main(["export", str(tmp_path / "nothing.db"), str(made)]) == 5
+        assert main(["export", str(exported(ann)), str(made)]) == 5
+
+
+@pytest.mark.timeout(180)
+def test_two_processes_find_what_one_finds(tmp_path: Path) -> None:
+    path = tmp_path / "two.ogwl"
+    write(path, 3000)
+    whole = path.read_bytes()
+    bad = bytearray(whole)
+    for place in (len(bad) // 5, len(bad) // 2, len(bad) - 3000):
+        bad[place] ^= 1
+    changed = tmp_path / "bad.ogwl"
+    changed.write_bytes(bad)
+    for file, code in ((path, 0), (changed, 2)):
+        said = [run("verify", str(file), "--json", "--jobs", jobs) for jobs in ("1", "2")]
+        one, two = (json.loads(done.stdout) for done in said)
+        assert one.pop("perf")["signatures"] == two.pop("perf")["signatures"] > 6000
+        assert one == two
+        assert one["exit"] == code
+        assert one["subject"]["entries"] > 2 * 2048
+
+
+def seen(forge: Forge) -> set[str]:
+    return {finding.code for finding in verify(forge.save(), limits=NOW).findings}
+
+
+def test_a_lie_far_from_its_truth_is_found_across_chunks(tmp_path: Path) -> None:
+    """A hold released 3,000 entries later; a total with a peer that was another one chunk before."""
+    path = tmp_path / "far.ogwl"
+    author = write(path, 1500)
+    forge = Forge.of(author, path)
+    opening, last = forge.find(OPEN), len(forge.records) - 1
+    assert seen(forge) == set()
+    moved = forge.records.pop(opening + 1)
+    assert moved.entry.kind == SETTLE
+    forge.records.append(moved)
+    forge.rechain(opening + 1)
+    codes = seen(forge)
+    assert "E_NOOPEN" not in codes and "E_HOLD" not in codes
+    forge.records[-1].half = []
+    entry = forge.records[-1].entry
+    forge.sign(last, rid=bytes(16))
+    assert "E_NOOPEN" in seen(forge)
+    forge.sign(last, rid=entry.rid)
+    first = 2048  # of its chunk, so only the chunk before knows what must come before it
+    forge.sign(first, moved_in=1)
+    assert "E_PAIR" in seen(forge)
+
+
+def test_json_goes_to_a_file_and_words_to_the_terminal(tmp_path: Path) -> None:
+    with world(tmp_path) as here:
+        ann, bob = here.node("ann"), here.node("bob")
+        ann.ask(bob)
+        done = run("verify", str(exported(ann)), "--json", str(tmp_path / "report.json"))
+    assert done.stdout.startswith("VALID")
+    assert json.loads((tmp_path / "report.json").read_text())["verdict"] == "VALID"
+
+
+def test_prove_says_whom_a_proof_convicts(tmp_path: Path) -> None:
+    with world(tmp_path) as here:
+        ann, bob = here.node("ann"), here.node("bob")
+        ann.ask(bob)
+        forge = Forge(ann, tmp_path)
+        forge.sign(2, taken=7)
+        report = json.loads(run("verify", str(forge.save()), "--json").stdout)
+        proof = tmp_path / "proof"
+        proof.write_bytes(base64.b64decode(report["proofs"][0]["base64"]))
+        done = run("prove", str(proof))
+        assert done.returncode == 3
+        assert done.stdout.startswith("FRAUD PROVEN: F2-history")
+        assert base32(ann.id) in done.stdout
+
+
+def test_a_sample_says_what_it_left_out_and_is_not_certified(tmp_path: Path) -> None:
+    with world(tmp_path) as here:
+        ann, bob = here.node("ann"), here.node("bob")
+        for _ in range(5):
+            ann.ask(bob)
+        path = str(exported(ann))
+    done = run("verify", path, "--sample", "3")
+    assert done.returncode == 0 and "all but one entry in 3" in done.stdout
+    key, out = str(tmp_path / "key"), tmp_path / "certificate"
+    done = run("certify", path, "--sample", "3", "--key", key, "--out", str(out))
+    assert "No certificate" in done.stdout and not out.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"quorums": 1}',
+        '{"quorum": -1}',
+        '{"witnesses": ["x"]}',
+        '{"witnesses": [], "quorum": "4"}',
+    ],
+)
+def test_a_policy_with_a_mistake_is_wrong_usage(tmp_path: Path, text: str) -> None:
+    policy = tmp_path / "policy.json"
+    policy.write_text(text)
+    done = run("verify", str(tmp_path / "none"), "--policy", str(policy))
+    assert done.returncode == 64
+    assert "policy.json" in done.stderr or "must be" in done.stderr
+
+
+def test_the_second_verifier_says_when_it_is_used_wrongly() -> None:
+    if NODE is None:
+        pytest.skip("the second verifier needs Node.js, which is not installed")
+    for arguments in ([], ["--nonsense"], ["a", "b"]):
+        done = subprocess.run([NODE, str(VERIFIER), *arguments], capture_output=True, check=False, timeout=30)
+        assert done.returncode == 64
 
 
 def test_the_root_is_that_of_rfc_6962() -> None:
