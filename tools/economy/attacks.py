@@ -87,7 +87,8 @@ class Whitewash(Attack):
 
 class Ring(Attack):
     """A leader that served 100 credits to ten honest people, and 50 identities that it signs millions of
-    debts to, as they do to each other. Each tries to turn its claims on the ring into claims on others."""
+    debts to, as they do to each other. Each tries to turn its claims on the ring into claims on others; the
+    leader asks for itself, too."""
 
     keys = 51
     contribution = 100 * CREDIT
@@ -105,9 +106,10 @@ class Ring(Attack):
     def wish(self) -> Wish:
         wish = super().wish()
         if self.random.random() < AIMED:
-            # The leader spends some itself; the fakes have to come by its claims.
-            requester = self.accounts[0] if self.random.random() < AIMED else wish.requester
-            return wish._replace(requester=requester, workers=(self.random.choice(self._debtors),))
+            victims = (self.random.choice(self._debtors),)
+            if self.random.random() < AIMED:
+                return wish._replace(requester=self.accounts[0], workers=victims)
+            return wish._replace(workers=victims, work=some_work(self.random), claims=True)
         return wish
 
 

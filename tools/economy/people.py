@@ -36,6 +36,8 @@ class Wish(NamedTuple):
     requester: Account
     work: Work
     workers: tuple[Account, ...]
+    claims: bool = False
+    """Uses up claims on others, by transfers, before anybody's trust."""
 
 
 class People:

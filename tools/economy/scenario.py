@@ -164,7 +164,7 @@ class Network:
                         return self.market.admit(worker, wish.requester, wish.work, 0)
                 except NotEnoughCredit:
                     pass
-        return None
+        return self._by_transfer(wish) if wish.claims else None
 
     def _unsecured(self, wish: Wish) -> Flight | None:
         for worker in wish.workers:
@@ -188,7 +188,7 @@ class Network:
         for worker in wish.workers:
             if worker.room <= 0:
                 continue
-            missing = self._missing(worker, requester, work)
+            missing = self._missing(worker, requester, work, trusting=not wish.claims)
             routes = plan(self.market, worker, requester, missing, self.setting.middles) if missing else []
             if not missing or routes:
                 for route in routes:
@@ -203,12 +203,13 @@ class Network:
                 return self.market.admit(worker, requester, work, u)
         return None
 
-    def _missing(self, worker: Account, requester: Account, work: Work) -> int:
+    def _missing(self, worker: Account, requester: Account, work: Work, *, trusting: bool) -> int:
+        """What a transfer has to bring; not `trusting`, also what would be given on trust."""
         try:
-            self.market.verdict(worker, requester.id, work.hold)
+            u = self.market.verdict(worker, requester.id, work.hold)
         except NotEnoughCredit as refusal:
             return refusal.missing
-        return 0
+        return 0 if trusting else u
 
     def _count(self, wishes: list[Wish], got: list[Flight], *, attacked: bool) -> None:
         outcome = self.outcome
