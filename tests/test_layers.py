@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LADDER = (
     ("errors", "units", "closest"),
     ("identity", "home", "regions"),
-    ("wire", "schema", "models"),
+    ("wire", "schema", "models", "keys"),
     ("config",),
     ("ledger", "discovery", "routing", "engines", "transport"),
     ("app",),

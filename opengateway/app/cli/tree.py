@@ -11,6 +11,7 @@ from opengateway.app.cli import (
     actors,
     credit,
     doctor,
+    key,
     lifecycle,
     logs,
     machine,
@@ -80,6 +81,8 @@ def build() -> typer.Typer:
     add(MACHINE, machine.eligible)
     add(UPKEEP, actors.actors)
     app.add_typer(settings.config_app, name="config", rich_help_panel=UPKEEP)
+    settings.key_app.command("backup")(key.backup)
+    settings.key_app.command("restore")(key.restore)
     app.add_typer(settings.key_app, name="key", rich_help_panel=UPKEEP)
     add(UPKEEP, logs.logs)
     add(UPKEEP, doctor.doctor)
