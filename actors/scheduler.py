@@ -8,6 +8,7 @@ served here: nobody's request is passed on behind his back.
 from __future__ import annotations
 
 import secrets
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -36,6 +37,7 @@ from actors.messages import (
 )
 from actors.runner import Runner
 from actors.standstill import end_the_stalled
+from actors.waiting import WaitingRoom
 from opengateway.errors import AllBusy, DeadlinePassed, EngineUnavailable, OpenGatewayError, RequestError
 from opengateway.identity import short
 from opengateway.ledger.admission import Admission
@@ -45,8 +47,6 @@ from opengateway.units import NodeId
 
 TICK = 0.25
 """Seconds between looks at deadlines and at queued jobs."""
-QUEUE_LIMIT = 1000
-"""Jobs that wait here at most; the next one is told at once, so that it can go elsewhere."""
 PEER_QUEUE = 2
 """Jobs of peers that may wait per slot; beyond that a peer does better to ask the next node."""
 SETTLING = 4.0
@@ -66,6 +66,7 @@ class Scheduler(Actor[SchedulerMessage]):
         views: Mapping[str, WorkerView],
         default_model: str = "",
         contributes: bool,
+        lend: int = 0,
         private: bool,
     ) -> None:
         super().__init__()
@@ -76,9 +77,10 @@ class Scheduler(Actor[SchedulerMessage]):
         self._ledger = ledger
         self._views = views
         self._contributes = contributes
+        self._lend = lend or sys.maxsize
         self._private = private
         self._market = Market(default_model)
-        self._waiting: list[Job] = []
+        self._waiting = WaitingRoom()
         self._running: dict[Job, str | NodeId] = {}
         self._done = self._failed = 0
         self._born = time.monotonic()
@@ -91,10 +93,9 @@ class Scheduler(Actor[SchedulerMessage]):
 
     def on_exit(self) -> None:
         """Nobody will ever place these: say so instead of leaving their callers to wait."""
+        error = RequestError("the scheduler was restarted; ask again", retry_after=1.0)
         for job in self._waiting:
-            self._io.call(
-                job.stream.fail, RequestError("the scheduler was restarted; ask again", retry_after=1.0)
-            )
+            self._io.call(job.stream.fail, error)
 
     def on_receive(self, message: SchedulerMessage) -> Any:
         match message:
@@ -105,8 +106,7 @@ class Scheduler(Actor[SchedulerMessage]):
             case Admitted(job, admission, error):
                 self._admitted(job, admission, error)
             case Abandoned(job):
-                if job in self._waiting:
-                    self._waiting.remove(job)
+                if self._waiting.leave(job):
                     self._unserved(job)
             case WorkerChanged(view):
                 self._market.worker_changed(view)
@@ -120,7 +120,8 @@ class Scheduler(Actor[SchedulerMessage]):
                 end_the_stalled(self._running, self._io, time.monotonic())
                 self._drain()
             case DescribeJobs():
-                return self._describe()
+                counts = {"running": len(self._running), "queued": len(self._waiting)}
+                return counts | {"done": self._done, "failed": self._failed} | self._market.counts()
             case DescribeModels():
                 return self._market.describe()
         return None
@@ -135,7 +136,9 @@ class Scheduler(Actor[SchedulerMessage]):
             self._refuse(job, EngineUnavailable("this node does not serve others", hint="ask another node"))
             return
         choice = self._market.choose_here(job.request.model, job.origin, private=self._private)
-        if isinstance(choice, AllBusy) and self._peers_waiting() < PEER_QUEUE * max(1, self._market.slots()):
+        if isinstance(choice, AllBusy) and self._waiting.of_peers() < PEER_QUEUE * max(
+            1, self._market.slots()
+        ):
             price = self._market.local_price(job.request.model)
         elif isinstance(choice, OpenGatewayError):
             self._refuse(job, choice)
@@ -161,6 +164,9 @@ class Scheduler(Actor[SchedulerMessage]):
             self._unserved(job)
             return
         now, here = time.monotonic(), job.origin is not None
+        if here and sum(1 for other in self._running if other.origin is not None) >= self._lend:
+            self._queue(job, AllBusy("all slots that are for others are busy", retry_after=1.0))
+            return
         choice = self._market.choose(
             job.request.model,
             job.scope,
@@ -203,20 +209,19 @@ class Scheduler(Actor[SchedulerMessage]):
         view = self._market.peer(choice.place)
         ring, name = (view.ring, view.name) if view is not None else ("lan", short(choice.place))
         price, rid = choice.model.price, secrets.token_bytes(16)
-        order = Dispatch(job, choice.place, ring, name, price, rid, b"")
+        offer = (view.offer if view is not None else b"") or bytes(32)
+        order = Dispatch(job, choice.place, ring, name, price, rid, b"", offer)
         if price == FREE:
             self._dispatch(order)
         else:
             holds.hold(self._ledger, self.address, order, choice.model, dispatch=self._dispatch)
 
     def _wait(self, job: Job) -> None:
-        if len(self._waiting) >= QUEUE_LIMIT:
-            self._refuse(job, AllBusy(f"{QUEUE_LIMIT} requests are waiting already", retry_after=5.0))
-            return
-        # Our own users, then peers whose credit covers it, then strangers; within each, first come first.
-        self._waiting.append(job)
-        self._waiting.sort(key=lambda other: (other.origin is not None, not other.secured, other.created))
-        self._io.call(self._watch, job)
+        full = self._waiting.join(job)
+        if full is not None:
+            self._refuse(job, full)
+        else:
+            self._io.call(self._watch, job)
 
     def _watch(self, job: Job) -> None:
         """On the loop: hear of a caller who leaves the queue."""
@@ -236,6 +241,8 @@ class Scheduler(Actor[SchedulerMessage]):
         if end.error is None:
             self._market.succeeded(end.place)
             self._done += 1
+        elif self._may_retry(job, end.error) and holds.outdated(end):
+            self.address.tell_later(holds.REQUOTE, Submit(job))
         elif self._may_retry(job, end.error):
             self._market.failed(end.place, end.error, time.monotonic())
             job.tried.add(end.place)
@@ -273,12 +280,11 @@ class Scheduler(Actor[SchedulerMessage]):
     def _drain(self) -> None:
         """Give every waiting job another try, in order. Once one has found everyone busy, the others
         that want the same model would, too."""
-        waiting, self._waiting = self._waiting, []
         stuck: set[tuple[str, str, bool]] = set()
-        for job in waiting:
+        for job in self._waiting.empty():
             kind = (job.request.model, job.scope, job.origin is None)
             if kind in stuck:
-                self._waiting.append(job)
+                self._waiting.join(job)
                 continue
             self._place(job)
             if job in self._waiting:
@@ -286,15 +292,6 @@ class Scheduler(Actor[SchedulerMessage]):
 
     def _expire(self) -> None:
         now = time.monotonic()
-        for job in [job for job in self._waiting if job.deadline and now > job.deadline]:
-            self._waiting.remove(job)
+        for job in self._waiting.expired(now):
             waited = f"nobody had a free slot within {now - job.created:.0f} s"
             self._refuse(job, job.why or DeadlinePassed(waited, retry_after=10.0))
-
-    def _peers_waiting(self) -> int:
-        return sum(1 for job in self._waiting if job.origin is not None)
-
-    def _describe(self) -> dict[str, Any]:
-        counts = {"running": len(self._running), "queued": len(self._waiting)}
-        counts |= {"done": self._done, "failed": self._failed}
-        return counts | {"slots": self._market.slots(), "busy": self._market.busy()}

@@ -208,6 +208,7 @@ class Node:
             views=self.engines.views,
             default_model=self.config.default_model,
             contributes=self.own.contributes,
+            lend=self.config.contribute.slots,
             private=self.own.private,
         )
 

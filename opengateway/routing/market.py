@@ -111,6 +111,10 @@ class Market:
     def busy(self) -> int:
         return sum(self._busy.get(name, 0) for name in self._workers)
 
+    def counts(self) -> dict[str, int]:
+        """Slots of this node's engines, and how many of them are busy."""
+        return {"slots": self.slots(), "busy": self.busy()}
+
     # -- decisions ---------------------------------------------------------------------
 
     def choose(

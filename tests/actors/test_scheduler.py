@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from actors import scheduler as scheduling
+from actors import waiting as waiting_room
 from actors.io_loop import IoLoop
 from actors.kernel import LATER, Actor, Address, Reply
 from actors.messages import (
@@ -225,7 +226,7 @@ def test_no_more_jobs_run_than_there_are_slots_and_each_in_its_turn(bench: Bench
 
 
 def test_a_full_queue_refuses_the_next_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduling, "QUEUE_LIMIT", 3)
+    monkeypatch.setattr(waiting_room, "QUEUE_LIMIT", 3)
     bench.serve("down")
     waiting = [bench.submit() for _ in range(3)]
     error = bench.error(bench.submit())
@@ -414,6 +415,22 @@ def test_who_does_not_contribute_refuses_peers() -> None:
         error = made.error(made.submit(origin=ASKER))
         assert isinstance(error, EngineUnavailable)
         assert "does not serve others" in error.message
+    finally:
+        made.stop()
+
+
+def test_no_more_slots_than_the_owner_lends_answer_peers() -> None:
+    made = Bench(lend=1)
+    made.start()
+    try:
+        made.serve("running", 4, ServedModel("m"))
+        for _ in range(2):
+            made.submit(origin=ASKER, scope="local")
+        made.asked()
+        assert (made.jobs()["running"], made.jobs()["queued"]) == (1, 1)
+        made.submit()
+        made.asked()
+        assert made.jobs()["running"] == 2
     finally:
         made.stop()
 
