@@ -17,13 +17,15 @@ from actors.messages import (
     OpenHold,
     SchedulerMessage,
 )
-from opengateway.errors import NotEnoughCredit, OpenGatewayError, RequestError
+from opengateway.errors import NotEnoughCredit, OfferOutdated, OpenGatewayError, RequestError
 from opengateway.ledger.admission import Admission
 from opengateway.routing.hold import hold_for
 from opengateway.routing.views import Price, ServedModel
 
 R = TypeVar("R")
 
+REQUOTE = 0.3
+"""Seconds until a peer's new record has surely been read: it is sent right before the refusal."""
 LIMITS = {"max_tokens", "max_completion_tokens"}
 
 
@@ -44,6 +46,13 @@ def note_shortage(end: JobEnded) -> None:
     """A peer wants credit first: how much, in case nobody else answers."""
     if isinstance(end.error, NotEnoughCredit) and end.held and isinstance(end.place, bytes):
         end.job.wants_credit = (end.place, end.held)
+
+
+def outdated(end: JobEnded) -> bool:
+    """The price had changed: ask there once more, by the new one."""
+    again = isinstance(end.error, OfferOutdated) and not end.job.requoted
+    end.job.requoted = end.job.requoted or again
+    return again
 
 
 def hold(
@@ -70,6 +79,7 @@ def hold(
         most.completion_tokens,
         price.prompt,
         price.completion,
+        order.offer,
     )
 
     def answered(reply: Reply[bytes]) -> None:

@@ -8,7 +8,7 @@ its own fsync only.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +65,15 @@ class Ledger(Actor[LedgerMessage]):
         now_ms: Callable[[], int],
         own: frozenset[NodeId] = frozenset(),
         convicted: Callable[[bytes], None] = lambda _: None,
+        offers: Callable[[], Collection[bytes]] = tuple,
+        capacity: Callable[[], int] = int,
     ) -> None:
         """`convicted` is called with every proof of fraud that is new and durable."""
         super().__init__()
         self._convicted = convicted
         self._open_book: Callable[[], Book] = lambda: Book(path, identity, net, own=own, now_ms=now_ms)
         self._book: Book | None = None
+        self._offers, self._capacity = offers, capacity
         self._unanswered: list[tuple[Reply[Any], Any]] = []
         self._urgent = False
         """Somebody's request waits for what was written: commit as soon as the mailbox is empty."""
@@ -154,6 +157,7 @@ class Ledger(Actor[LedgerMessage]):
                     max_completion=message.max_completion,
                     price_prompt=message.price_prompt,
                     price_completion=message.price_completion,
+                    offer=message.offer,
                 )
             case Vouch(rid, prompt_tokens, completion_tokens):
                 self._urgent = self._written = True
@@ -175,9 +179,11 @@ class Ledger(Actor[LedgerMessage]):
                 return [entry for who, _, entry in book.unanswered() if who == peer]
             case Admit():
                 self._urgent = self._written = True
+                book.measured(self._capacity())
                 return book.admit(
                     message.opening,
                     message.requester,
+                    offers=self._offers(),
                     price_prompt=message.price_prompt,
                     price_completion=message.price_completion,
                 )

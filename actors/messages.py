@@ -59,6 +59,8 @@ class Job:
     created: float = field(default_factory=time.monotonic)
     begun: float = 0.0
     """Monotonic seconds when it was last given to somebody."""
+    requoted: bool = False
+    """Its price was out of date once; not again."""
     tried: set[Place] = field(default_factory=set)
     """Places that failed it."""
     why: OpenGatewayError | None = None
@@ -81,6 +83,8 @@ class Dispatch:
     rid: bytes
     entry: bytes
     """The signed OPEN; empty if nothing is to be paid."""
+    offer: bytes = bytes(32)
+    """Hash of the signed record that has this price."""
     held: int = 0
     """Micro-credits: the most that may be paid, whatever is delivered."""
 
@@ -375,6 +379,8 @@ class OpenHold(Request[bytes]):
     max_completion: int
     price_prompt: int
     price_completion: int
+    offer: bytes = bytes(32)
+    """Hash of the peer's signed record that has these prices."""
 
 
 @dataclass(frozen=True, slots=True)

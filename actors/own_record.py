@@ -14,6 +14,7 @@ from opengateway.discovery.record import (
     ModelOffer,
     NodeRecord,
     RecordRefused,
+    offer_of,
     sign_record,
 )
 from opengateway.identity import Identity
@@ -24,6 +25,8 @@ from opengateway.units import NetworkId
 
 LIFE_MS = 3600 * 1000
 """An hour: a node that has vanished without a goodbye is offered by nobody for longer."""
+OFFERS = 16
+"""A record changes with every measured speed; its prices hardly ever."""
 REFRESH_MS = LIFE_MS // 3
 ANY_HOST = ("*", "0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound
 
@@ -48,6 +51,8 @@ class OwnRecord:
     record: NodeRecord | None = None
     signed: bytes = b""
     signed_ms: int = 0
+    offer_names: tuple[bytes, ...] = ()
+    """What the last `OFFERS` records are called: a requester may not have heard of the newest yet."""
 
     def endpoints(self) -> tuple[str, ...]:
         if not self.port:
@@ -105,6 +110,7 @@ class OwnRecord:
                 self.problem = f"the model {dropped.name!r} is not offered to peers: {refused}"
                 continue
             self.record, self.signed_ms = record, now
+            self.offer_names = (offer_of(self.signed), *self.offer_names)[:OFFERS]
             return self.signed
 
     def stale(self) -> bool:

@@ -122,6 +122,7 @@ class Roster:
                 session.rtt_ms,
                 session.record.slots,
                 self._usable(session),
+                session.record.offer,
             )
             for session in self.sessions.values()
         )

@@ -41,7 +41,7 @@ from opengateway.engines.asking import Asker, Ticket
 from opengateway.engines.incoming import Incoming
 from opengateway.engines.refusal import sign_refusal
 from opengateway.engines.stream import Finished, Route
-from opengateway.errors import AllBusy
+from opengateway.errors import AllBusy, OfferOutdated, OpenGatewayError
 from opengateway.identity import Identity, short
 from opengateway.units import NetworkId, NodeId
 from opengateway.wire.hub import Wire
@@ -102,8 +102,8 @@ class Switchboard:
             lead=lambda incoming: incoming.job.lead if isinstance(incoming.job, Job) else 0,
             vouched=self._voucher,
             round_trip=self._round_trip,
-            refusal=lambda peer, stream, error: sign_refusal(
-                identity, net, peer, stream, error, now_ms=now_ms()
+            refusal=lambda peer, stream, error: self._refusal(
+                peer, error, sign_refusal(identity, net, peer, stream, error, now_ms=now_ms())
             ),
         )
 
@@ -222,6 +222,11 @@ class Switchboard:
         incoming.job = job
         if not self._scheduler.tell(Submit(job)):
             incoming.stream.fail(AllBusy("this node is overloaded", retry_after=2.0))
+
+    def _refusal(self, peer: NodeId, error: OpenGatewayError, signed: bytes) -> bytes:
+        if isinstance(error, OfferOutdated):  # the price to ask with comes before the refusal
+            self.send(peer, RecordChanged(self.own_record()))
+        return signed
 
     def _voucher(self, incoming: Incoming, voucher: bytes) -> None:
         reply = self._ledger.ask(Vouched(voucher, incoming.peer), express=True)

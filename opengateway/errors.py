@@ -10,6 +10,7 @@ and peers go by it (it travels on the wire), and `status` is what HTTP answers w
      +-- RequestError           one request fails, the node goes on
      |    +-- BadRequest, Unauthorized, UnknownModel, ContextTooLong, NotEnoughCredit,
      |    |    LedgerRefused, LedgerReadOnly, VoucherMissing
+     |    |    (OfferOutdated is a LedgerRefused)
      |    +-- AllBusy, DeadlinePassed, EngineUnavailable, EngineFailed, WorkerLost, Cancelled
      +-- PeerError              one peer fails or misbehaves, the node goes on
           +-- PeerUnknown, PeerUnreachable
@@ -132,6 +133,12 @@ class LedgerRefused(RequestError):
     ) -> None:
         super().__init__(message, hint=hint, retry_after=retry_after)
         self.reason = reason
+
+
+class OfferOutdated(LedgerRefused):
+    """The price has changed since the offer that this request goes by."""
+
+    code = "offer_outdated"
 
 
 class VoucherMissing(RequestError):

@@ -53,7 +53,7 @@ from opengateway import __version__
 from opengateway.app.engines import Engines
 from opengateway.app.gateway.status import facts_of
 from opengateway.app.http_port import http_port
-from opengateway.app.prices import price_of
+from opengateway.app.prices import capacity, price_of
 from opengateway.config import Config
 from opengateway.discovery.lan import Lan
 from opengateway.discovery.peer_cache import PeerCache
@@ -149,7 +149,13 @@ class Node:
             now_ms=_now_ms,
             own=own,
             convicted=self.lines.flood,
+            offers=lambda: self.own.offer_names,
+            capacity=self._capacity,
         )
+
+    def _capacity(self) -> int:
+        """What this node could earn in an hour, by the speeds that its engines have shown (ucr)."""
+        return sum(capacity(view) for view in list(self.engines.views.values()))
 
     def _registry(self) -> Registry:
         return Registry(

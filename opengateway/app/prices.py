@@ -7,7 +7,7 @@ import re
 from opengateway.engines.protocol import ModelInfo
 from opengateway.ledger.price import PRICE_CAP, reference_price
 from opengateway.models.catalog import tier_of
-from opengateway.routing.views import Price
+from opengateway.routing.views import Price, WorkerView
 
 BILLION = 1_000_000_000
 UNKNOWN = 1 * BILLION
@@ -35,3 +35,9 @@ def parameters(info: ModelInfo) -> int:
     if named:
         return max(1, round(float(named[1]) * (BILLION if named[2] == "b" else BILLION // 1000)))
     return UNKNOWN
+
+
+def capacity(view: WorkerView) -> int:
+    """ucr that an engine could earn in an hour with the model that earns most; 0 before it was measured."""
+    best = max((model.generate_tps * model.price.completion for model in view.models), default=0.0)
+    return int(best * 3600) * view.slots if view.state == "running" else 0

@@ -7,8 +7,9 @@ every endpoint is an address, because somebody will dial it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from opengateway.discovery.addresses import ENDPOINT_LENGTH, parse_endpoint, parse_relay
@@ -93,6 +94,8 @@ class NodeRecord:
     seq: int
     """Rises with every change: of two records of one node the higher counts."""
     expires_ms: int
+    offer: bytes = field(default=b"", compare=False)
+    """SHA-256 of the signed record; who pays its prices names them by this. Set where a record was opened."""
 
 
 def sign_record(identity: Identity, net: NetworkId, record: NodeRecord, *, now_ms: int) -> bytes:
@@ -122,7 +125,12 @@ def open_record(data: bytes, net: NetworkId, *, now_ms: int) -> NodeRecord:
         raise RecordRefused("malformed", "a record is for everyone")
     record = _record(envelope.sender, envelope.body)
     _check_times(envelope.t_ms, record.expires_ms, now_ms)
-    return record
+    return replace(record, offer=offer_of(data))
+
+
+def offer_of(data: bytes) -> bytes:
+    """What an OPEN links to: 32 bytes."""
+    return hashlib.sha256(data).digest()
 
 
 def _check_times(signed_ms: int, expires_ms: int, now_ms: int) -> None:

@@ -1,11 +1,12 @@
 """A signed "no": who refuses to serve must be able to stand by it, and a relay cannot forge it.
 
-Body of the envelope: `[stream, code, message, hint, retry_after_ms + 1]`, the last 0 for "do not retry".
+Body of the envelope: `[stream, code, message, hint, retry_after_ms + 1, missing]`: the fifth is 0 for "do not
+retry", the sixth how much more credit (ucr) would have been enough.
 """
 
 from __future__ import annotations
 
-from opengateway.errors import OpenGatewayError, RequestError, from_code
+from opengateway.errors import NotEnoughCredit, OpenGatewayError, RequestError, from_code
 from opengateway.identity import Identity
 from opengateway.units import NetworkId, NodeId
 from opengateway.wire.envelope import REFUSAL, EnvelopeRefused, open_envelope, sign_envelope
@@ -19,6 +20,7 @@ def sign_refusal(
 ) -> bytes:
     retry = 0 if error.retry_after is None else int(error.retry_after * 1000) + 1
     body = [stream, error.code, error.message[:TEXT_LIMIT], error.hint[:TEXT_LIMIT], retry]
+    body.append(error.missing if isinstance(error, NotEnoughCredit) else 0)
     return sign_envelope(identity, net, REFUSAL, body, t_ms=now_ms, recipient=peer)
 
 
@@ -26,10 +28,14 @@ def open_refusal(data: bytes, net: NetworkId, peer: NodeId, stream: int) -> Open
     """The error that `peer` signed for `stream`; an error of our own words if it did not."""
     try:
         envelope = open_envelope(data, net, REFUSAL)
-        number, code, message, hint, retry = envelope.body
+        number, code, message, hint, retry, missing = envelope.body
         if envelope.sender != peer or number != stream:
             raise EnvelopeRefused("malformed", "another stream's refusal")
         after = None if retry == 0 else (int(retry) - 1) / 1000
-        return from_code(str(code), str(message)[:TEXT_LIMIT], hint=str(hint)[:TEXT_LIMIT], retry_after=after)
+        text, hint = str(message)[:TEXT_LIMIT], str(hint)[:TEXT_LIMIT]
+        error = from_code(str(code), text, hint=hint, retry_after=after)
+        if isinstance(error, NotEnoughCredit):
+            error.missing = int(missing)
+        return error
     except (EnvelopeRefused, ValueError, TypeError):
         return RequestError("the peer refused, but its refusal carries no valid signature")

@@ -10,10 +10,14 @@ Receipts between third parties never enter: a ring of identities that sign for e
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from opengateway.errors import NotEnoughCredit
+from opengateway.errors import LedgerRefused, NotEnoughCredit, OfferOutdated
+from opengateway.ledger.entry import Entry
+from opengateway.ledger.price import Price
+from opengateway.ledger.rules import CLOCKS_APART_MS
 from opengateway.units import CREDIT, NodeId, show_credits
 
 
@@ -30,7 +34,10 @@ class Policy:
     """4 x L0 for all strangers together, however many identities they make."""
     pool_refill_per_hour: int = CREDIT
     """What is forgiven to the pool as a whole, or strangers who never return would close it for good: about
-    1 % of what a CPU node that writes 10 tokens/s of a 3B model could earn."""
+    1 % of what a CPU node that writes 10 tokens/s of a 3B model could earn. Used until the node has measured
+    what it could really earn."""
+    pool_refill_percent: int = 1
+    """Of what this node could earn in an hour, as measured."""
     settle_within_ms: int = 15 * 60 * 1000
     """After that an answer counts as left unpaid, and the requester's hold as forgotten."""
 
@@ -85,16 +92,19 @@ class Admission:
 class Pool:
     """The strangers' pool: how much of all exposure is forgiven, growing with time, never beyond it."""
 
-    __slots__ = ("at_ms", "forgiven")
+    __slots__ = ("at_ms", "capacity", "forgiven")
 
     def __init__(self, forgiven: int = 0, at_ms: int = 0) -> None:
+        self.capacity = 0
+        """ucr that this node could earn in an hour, as measured; 0: not measured yet."""
         self.forgiven = forgiven
         self.at_ms = at_ms
 
     def left(self, policy: Policy, exposed: int, now_ms: int) -> int:
         """ucr that strangers may still take, `exposed` being what all of them took so far."""
         passed = max(0, now_ms - self.at_ms) if self.at_ms else 0
-        self.forgiven = min(exposed, self.forgiven + policy.pool_refill_per_hour * passed // 3_600_000)
+        refill = self.capacity * policy.pool_refill_percent // 100 or policy.pool_refill_per_hour
+        self.forgiven = min(exposed, self.forgiven + refill * passed // 3_600_000)
         self.at_ms = now_ms
         return policy.pool - (exposed - self.forgiven)
 
@@ -106,8 +116,8 @@ def unsecured_part(
     a node that we hold a proof of fraud against: it may still redeem what we owe it.
 
     Raises `NotEnoughCredit`, whose `missing` is the credit (ucr) that would make the answer yes.
-    The proof-of-work stamp and the cosigned head of a stranger belong between the pool and the yes; they
-    come with witnesses, and until then the pool alone bounds what strangers can take.
+    What else a stranger must show (a proof-of-work stamp, a cosigned head) is checked after this, because it
+    costs more: `Worker.stranger_checks`.
     """
     if price <= 0:
         return 0
@@ -127,3 +137,31 @@ def unsecured_part(
     )
     refusal.missing = u - allowed
     raise refusal
+
+
+def require_offered(entry: Entry, price: Price, model: str, offers: Collection[bytes]) -> None:
+    """That it pays what this node asks for now, by one of its last offers (`offers`; none: not looked at)."""
+    if offers and entry.link not in offers:
+        raise OfferOutdated(
+            "the OPEN names no offer of this node, or one from before its last changes",
+            reason="offer",
+            hint="ask for a new quote",
+        )
+    if (entry.price_prompt, entry.price_completion) != price:
+        raise OfferOutdated(
+            f"the price is {price.prompt} ucr per prompt token and {price.completion} per completion token, "
+            f"not {entry.price_prompt} and {entry.price_completion}",
+            reason="price",
+            hint="ask for a new quote",
+        )
+    if model and entry.model != model:
+        raise LedgerRefused(f"an OPEN for {entry.model}, not for {model}", reason="model")
+
+
+def require_clock(entry: Entry, now_ms: int) -> None:
+    if abs(entry.t_ms - now_ms) > CLOCKS_APART_MS:
+        raise LedgerRefused(
+            f"the clocks of the two nodes differ by {(entry.t_ms - now_ms) / 1000:+.0f} s",
+            reason="clock",
+            hint="set this computer's clock (timedatectl set-ntp true)",
+        )

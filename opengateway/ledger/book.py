@@ -10,7 +10,7 @@ drops the batch. What was sent once is sent again from storage, never built anew
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,7 +26,7 @@ from opengateway.ledger.price import Price
 from opengateway.ledger.proofs import Proofs
 from opengateway.ledger.requester import Requester
 from opengateway.ledger.transfer import Transfers
-from opengateway.ledger.worker import Worker
+from opengateway.ledger.worker import StrangerCheck, Worker
 from opengateway.units import NetworkId, NodeId
 
 STANDARD = Policy()
@@ -129,15 +129,31 @@ class Book:
     # What a worker does.
 
     def admit(
-        self, opening: bytes, requester: NodeId, *, price_prompt: int, price_completion: int, model: str = ""
+        self,
+        opening: bytes,
+        requester: NodeId,
+        *,
+        price_prompt: int,
+        price_completion: int,
+        model: str = "",
+        offers: Collection[bytes] = (),
     ) -> Admission:
         """Whether this OPEN is good for the work it asks for; checks in the order of their cost.
 
-        The prices are those that this node asks for; `model` the one asked for, where the OPEN must name it.
+        The prices are those that this node asks for; `model` the one asked for, where the OPEN must name it;
+        `offers` hashes of its last signed offers, one of which the OPEN must link to.
         An empty `opening` is enough for free work. Raises `NotEnoughCredit` (with `missing` and a hint),
-        `LedgerRefused`, `LedgerReadOnly`, `DiskFull`.
+        `OfferOutdated`, `LedgerRefused`, `LedgerReadOnly`, `DiskFull`.
         """
-        return self._worker.admit(opening, requester, Price(price_prompt, price_completion), model)
+        return self._worker.admit(opening, requester, Price(price_prompt, price_completion), model, offers)
+
+    def measured(self, capacity: int) -> None:
+        """What this node could earn in an hour (ucr): the pool for strangers is refilled by 1 % of it."""
+        self._worker.capacity = capacity
+
+    def check_strangers(self, check: StrangerCheck) -> None:
+        """One more check before anything is served on trust; the last that was added is made last."""
+        self._worker.stranger_checks.append(check)
 
     def quote(self, requester: NodeId, hold: int) -> int:
         """The unsecured part (ucr) of a request that costs `hold`, changing nothing. Raises

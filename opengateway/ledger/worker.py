@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
 from opengateway.errors import LedgerRefused
-from opengateway.ledger.admission import Admission, Pool, unsecured_part
+from opengateway.ledger.admission import (
+    Admission,
+    Pool,
+    require_clock,
+    require_offered,
+    unsecured_part,
+)
 from opengateway.ledger.chain import Draft
 from opengateway.ledger.entry import EARN, OPEN, SETTLE, ZERO32, Entry, Signed, Terms, leaf_of, read_body
 from opengateway.ledger.journal import Journal, refusing
@@ -20,6 +28,9 @@ from opengateway.ledger.voucher import (
 )
 from opengateway.units import NodeId
 
+StrangerCheck = Callable[[NodeId, Signed], None]
+"""Given the requester and its OPEN. Raises `NotEnoughCredit` or `LedgerRefused` to refuse."""
+
 SWEEP_EVERY_MS = 60_000
 THEIRS = "voucher"
 """Documents of this kind: the last voucher of each request, by the leaf of its OPEN, until its SETTLE is
@@ -29,6 +40,10 @@ here. One that we earned by is kept: it is the debtor's signature on that EARN."
 class Worker:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self.stranger_checks: list[StrangerCheck] = []
+        """What else a requester must show before anything is served to it on trust, cheapest first."""
+        self.capacity = 0
+        """ucr that this node could earn in an hour, as measured."""
         self.load()
 
     def load(self) -> None:
@@ -45,7 +60,9 @@ class Worker:
                 self._leaves[leaf_of(opening.body)] = opening.peer, opening.rid
                 self._journal.debts.change(opening.peer, reserved=opening.due)
 
-    def admit(self, opening: bytes, requester: NodeId, price: Price, model: str) -> Admission:
+    def admit(
+        self, opening: bytes, requester: NodeId, price: Price, model: str, offers: Collection[bytes] = ()
+    ) -> Admission:
         journal = self._journal
         vault, now = journal.vault, journal.now_ms()
         vault.require_writable()
@@ -54,14 +71,17 @@ class Worker:
             return Admission(requester, b"", model, 0, 0, 0, 0)
         new = journal.form(opening, OPEN, requester)
         entry = new.entry
-        _require_offered(entry, price, model)
-        _require_clock(entry, now)
+        require_offered(entry, price, model, offers)
+        require_clock(entry, now)
         if vault.store.opening(requester, entry.rid):
             raise LedgerRefused("this request id was used before", reason="duplicate")
         journal.require_known_totals(entry)
         u = self.unsecured(requester, entry.hold)
         journal.require_signature(new)
         journal.witness(new)
+        if u:
+            for check in self.stranger_checks:
+                check(requester, new)
         journal.remember(new)
         row = Opening(requester, entry.rid, new.body, new.signature, now, ADMITTED, entry.hold)
         self._put(row, reserved=entry.hold)
@@ -74,6 +94,7 @@ class Worker:
         """u of the admission rule for this price, changing nothing. Raises `NotEnoughCredit`."""
         debts, policy = self._journal.debts, self._journal.policy
         standing = debts.standing(requester)
+        self._pool.capacity = self.capacity
         left = self._pool.left(policy, debts.exposed, self._journal.now_ms()) + standing.exposed
         return unsecured_part(price, standing, left, policy, trusted=requester not in self._journal.faulty)
 
@@ -258,24 +279,3 @@ class Worker:
 def _missing(opening: Opening) -> int:
     """ucr of an ended request that were delivered and not paid."""
     return max(0, opening.due - opening.paid)
-
-
-def _require_offered(entry: Entry, price: Price, model: str) -> None:
-    if (entry.price_prompt, entry.price_completion) != price:
-        raise LedgerRefused(
-            f"the price is {price.prompt} ucr per prompt token and {price.completion} per completion token, "
-            f"not {entry.price_prompt} and {entry.price_completion}",
-            reason="price",
-            hint="ask for a new quote",
-        )
-    if model and entry.model != model:
-        raise LedgerRefused(f"an OPEN for {entry.model}, not for {model}", reason="model")
-
-
-def _require_clock(entry: Entry, now_ms: int) -> None:
-    if abs(entry.t_ms - now_ms) > CLOCKS_APART_MS:
-        raise LedgerRefused(
-            f"the clocks of the two nodes differ by {(entry.t_ms - now_ms) / 1000:+.0f} s",
-            reason="clock",
-            hint="set this computer's clock (timedatectl set-ntp true)",
-        )

@@ -64,3 +64,5 @@ class PeerView:
     rtt_ms: float | None
     slots: int
     models: tuple[ServedModel, ...]
+    offer: bytes = b""
+    """What a request that pays these prices names."""

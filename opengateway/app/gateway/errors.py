@@ -8,7 +8,7 @@ import orjson
 from aiohttp import web
 
 from actors.kernel import ActorDeadError, Refused
-from opengateway.errors import OpenGatewayError
+from opengateway.errors import NotEnoughCredit, OpenGatewayError
 
 
 def error_body(error: OpenGatewayError) -> dict[str, Any]:
@@ -21,6 +21,7 @@ def error_body(error: OpenGatewayError) -> dict[str, Any]:
             "type": kind,
             "param": None,
             "retry_after": error.retry_after,
+            **({"missing": error.missing} if isinstance(error, NotEnoughCredit) else {}),
         }
     }
 
