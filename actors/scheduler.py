@@ -81,6 +81,7 @@ class Scheduler(Actor[SchedulerMessage]):
         self._private = private
         self._market = Market(default_model)
         self._waiting = WaitingRoom()
+        self._in_hand: tuple[Job, ...] = ()
         self._running: dict[Job, str | NodeId] = {}
         self._done = self._failed = 0
         self._born = time.monotonic()
@@ -94,7 +95,7 @@ class Scheduler(Actor[SchedulerMessage]):
     def on_exit(self) -> None:
         """Nobody will ever place these: say so instead of leaving their callers to wait."""
         error = RequestError("the scheduler was restarted; ask again", retry_after=1.0)
-        for job in self._waiting:
+        for job in (*self._waiting, *self._in_hand):
             self._io.call(job.stream.fail, error)
 
     def on_receive(self, message: SchedulerMessage) -> Any:
@@ -160,6 +161,11 @@ class Scheduler(Actor[SchedulerMessage]):
     # -- a job finds a place -------------------------------------------------------------
 
     def _place(self, job: Job) -> None:
+        before, self._in_hand = self._in_hand, (*self._in_hand, job)
+        self._find_place(job)
+        self._in_hand = before
+
+    def _find_place(self, job: Job) -> None:
         if job.stream.done:  # the caller went away
             self._unserved(job)
             return
@@ -217,8 +223,7 @@ class Scheduler(Actor[SchedulerMessage]):
             holds.hold(self._ledger, self.address, order, choice.model, dispatch=self._dispatch)
 
     def _wait(self, job: Job) -> None:
-        full = self._waiting.join(job)
-        if full is not None:
+        if full := self._waiting.join(job):
             self._refuse(job, full)
         else:
             self._io.call(self._watch, job)
@@ -281,14 +286,12 @@ class Scheduler(Actor[SchedulerMessage]):
         """Give every waiting job another try, in order. Once one has found everyone busy, the others
         that want the same model would, too."""
         stuck: set[tuple[str, str, bool]] = set()
-        for job in self._waiting.empty():
+        for job in tuple(self._waiting):
             kind = (job.request.model, job.scope, job.origin is None)
-            if kind in stuck:
-                self._waiting.join(job)
-                continue
-            self._place(job)
-            if job in self._waiting:
-                stuck.add(kind)
+            if kind not in stuck and self._waiting.leave(job):
+                self._place(job)
+                if job in self._waiting:
+                    stuck.add(kind)
 
     def _expire(self) -> None:
         now = time.monotonic()

@@ -44,10 +44,5 @@ class WaitingRoom:
         self._jobs = [job for job in self._jobs if job not in late]
         return late
 
-    def empty(self) -> list[Job]:
-        """All of them, in order, each to be placed or to join again."""
-        jobs, self._jobs = self._jobs, []
-        return jobs
-
     def of_peers(self) -> int:
         return sum(1 for job in self._jobs if job.origin is not None)

@@ -461,3 +461,12 @@ def test_a_crash_tells_those_who_wait_and_its_successor_still_hears_of_those_who
     after = bench.submit()
     bench.let_go(bench.asked()[1])
     bench.answered(after)
+
+
+def test_a_job_that_crashes_the_scheduler_and_those_behind_it_are_told(bench: Bench) -> None:
+    bench.serve("down")
+    waiting = bench.submit()
+    poison = bench.submit(model=5)  # type: ignore[arg-type]
+    bench.address.wait(PATIENCE)
+    assert "restarted" in bench.error(poison).message
+    assert "restarted" in bench.error(waiting).message
