@@ -30,7 +30,7 @@ from opengateway.ledger.audit_trailer import (
     vouched_leaves,
 )
 from opengateway.ledger.audit_whole import WholeAudit
-from opengateway.ledger.entry import EntryInvalid, Signed, read_form
+from opengateway.ledger.entry import GENESIS, EntryInvalid, Signed, read_form
 from opengateway.ledger.evidence import Held, genuine, read_signed, reread
 from opengateway.ledger.findings import Report, worst
 from opengateway.ledger.ogwl import Header, Reader, Torn, Trailer, Unreadable, pieces
@@ -127,6 +127,7 @@ def _audit(
         policy.tokens_per_s,
         certificate.size if certificate else 0,
         limits.sample,
+        _recovery(beside.path, skim),
         vouched_leaves(trailer.vouchers),
     )
     sizes = [note.size for note in notes] + ([certificate.size] if certificate else [])
@@ -151,6 +152,15 @@ def _audit(
         report.add("E_DIGEST", -1, -1, "the file's digest does not fit, or something follows it")
     check_vouchers(whole, trailer.vouchers)
     check_proofs(report, trailer.proofs, header.net)
+
+
+def _recovery(path: Path, skim: ogwl.Skim) -> bytes:
+    """What the chain's first entry says of its recovery key."""
+    try:
+        first = reread(path, skim.chunks[0].offset, 0, skim.header.net).entry
+    except (LookupError, ValueError):
+        return b""
+    return first.link if first.kind == GENESIS else b""
 
 
 def _certificate(report: Report, since: Path | None, header: Header, policy: Policy) -> Certificate | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from opengateway.ledger import audit_halves, ogwl
+from opengateway.ledger.audit_rotate import check_not_after
 from opengateway.ledger.entry import GENESIS, OPEN, SETTLE, VOID, Entry, EntryInvalid, Signed, leaf_of
 from opengateway.ledger.evidence import Columns, genuine, read_signed, reread
 from opengateway.ledger.rules import (
@@ -42,6 +43,8 @@ class Context(NamedTuple):
     """Of entries below this position signatures and halves were checked before."""
     sample: int | None = None
     """Signatures are checked of one entry in so many."""
+    recovery: bytes = b""
+    """SHA-256 of the recovery key, from the GENESIS."""
     vouched: frozenset[bytes] = frozenset()
     """Leaves of OPENs that the trailer holds vouchers for."""
 
@@ -235,6 +238,7 @@ class ChainAudit:
             return RuleBroken("E_PAIR", "its totals with this peer do not follow from those before")
         try:
             check_legs(a, b)
+            check_not_after(before)
         except RuleBroken as error:
             return error
         return None

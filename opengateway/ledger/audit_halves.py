@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import cbor2
 
-from opengateway.ledger.entry import ADJ, EARN, OPEN, SETTLE, ZERO32, Entry, EntryInvalid, Signed
+from opengateway.ledger.audit_rotate import check_rotate
+from opengateway.ledger.entry import ADJ, EARN, OPEN, ROTATE, SETTLE, ZERO32, Entry, EntryInvalid, Signed
 from opengateway.ledger.evidence import genuine, read_signed
 from opengateway.ledger.rules import (
     CLOCKS_APART_MS,
@@ -26,6 +27,12 @@ def check(audit: ChainAudit, signed: Signed, parts: list[bytes]) -> None:
     entry, checked = signed.entry, audit.result.checked
     if entry.kind == ADJ and entry.amount:
         _leg(audit, entry, parts)
+    elif entry.kind == ROTATE:
+        checked["rotation"] += 1
+        try:
+            check_rotate(signed, parts, audit.context.recovery)
+        except RuleBroken as error:
+            audit.add(error.code, str(error))
     elif entry.kind not in (SETTLE, EARN):
         if parts:
             audit.add("E_PEERKIND", "a counterparty's half where there is none to have")

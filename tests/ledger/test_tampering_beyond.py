@@ -3,6 +3,7 @@ ledgers. The numbers are those of the list in LEDGER.md; test_tampering.py has t
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from opengateway.ledger.audit_certificate import certify
 from opengateway.ledger.audit_net import Ring, find_rings, verify_net
 from opengateway.ledger.audit_policy import read_policy
 from opengateway.ledger.audit_proof import convicts, proof_of
-from opengateway.ledger.entry import leaf_of
+from opengateway.ledger.entry import ADJ, ROTATE, ZERO32, Terms, leaf_of, sign
 from opengateway.ledger.findings import Report
 from opengateway.ledger.voucher import Voucher, sign_voucher
 from opengateway.units import CREDIT
@@ -376,3 +377,103 @@ def test_a_flipped_byte_in_a_proof_proves_nothing(forge: Forge) -> None:
         with pytest.raises(ValueError):
             convicts(flipped(proof, place), NET)
     assert leaf_of(body) != leaf_of(second.body) and cbor2.loads(proof)[1] == "F1-fork"
+
+
+def rotated(forge: Forge, recovery: Identity, **changes: Any) -> None:
+    """The chain with a GENESIS that commits to `recovery`, and a ROTATE to a new key as its last entry."""
+    commitment = hashlib.sha256(recovery.node_id).digest()
+    del forge.records[1:]
+    forge.sign(0, link=commitment)
+    genesis = forge.records[0]
+    entry = genesis.entry._replace(
+        kind=ROTATE, seq=1, prev=leaf_of(genesis.body), peer=Identity(b"n" * 32).node_id, link=commitment
+    )
+    signed = sign(forge.author, entry._replace(**changes))
+    beside = [recovery.node_id, recovery.sign(b"OGW1 rotate\n" + signed.leaf)]
+    forge.records.append(type(genesis)(signed.body, signed.signature, beside))
+
+
+def test_39_a_wrong_rotate(forge: Forge) -> None:
+    """Of a lost key it must be impossible to give away the chain without the recovery key."""
+    recovery, thief = Identity(b"r" * 32), Identity(b"t" * 32)
+    rotated(forge, recovery)
+    report = audit(forge)
+    assert (report.exit, report.findings) == (0, [])
+    right = list(forge.records[1].half)
+    thiefs = [thief.node_id, thief.sign(b"OGW1 rotate\n" + leaf_of(forge.records[1].body))]
+    for beside in (
+        [],
+        thiefs,
+        [right[0], thiefs[1]],
+        [thiefs[0], right[1]],
+        [right[0], flipped(right[1], 3)],
+    ):
+        forge.records[1].half = beside
+        expect(audit(forge), "E_ROTATE", 2)
+    rotated(forge, recovery, link=hashlib.sha256(thief.node_id).digest())
+    expect(audit(forge), "E_ROTATE", 2)
+    rotated(forge, recovery, hold=1)
+    assert audit(forge).exit == 2
+
+
+def test_39b_an_entry_after_the_key_was_given_up(forge: Forge, place: World) -> None:
+    rotated(forge, Identity(b"r" * 32))
+    last = forge.records[-1]
+    terms = Terms("m", 1, 1, 1, 1, hold=2)
+    entry = forge.records[0].entry._replace(
+        kind=OPEN, seq=2, prev=leaf_of(last.body), rid=b"r" * 16, peer=place.nodes[1].id, link=ZERO32, held=2
+    )
+    signed = sign(forge.author, entry._replace(**terms._asdict()))
+    forge.records.append(type(last)(signed.body, signed.signature, []))
+    expect(audit(forge), "E_ROTATE", 2)
+
+
+def transferred(tmp_path: Path, here: World) -> Forge:
+    """Vic owed Bob, and owes Ann instead: two legs on Vic's chain."""
+    ann, bob, vic = (here.node(name) for name in ("ann", "bob", "vic"))
+    bob.ask(ann)
+    vic.ask(bob)
+    forge = Forge(vic, tmp_path)
+    last = forge.records[-1].entry
+    tid, link = b"t" * 16, b"l" * 32
+    bare = last._replace(**Terms()._asdict(), rid=tid, link=link, digest=ZERO32, kind=ADJ)
+    into = bare._replace(seq=last.seq + 1, prev=leaf_of(forge.records[-1].body), amount=500, moved_in=500)
+    first = sign(forge.author, into)
+    nothing = {"served": 0, "consumed": 0, "moved_in": 0, "moved_out": 500}
+    out = bare._replace(seq=last.seq + 2, prev=first.leaf, peer=ann.id, hold=500, **nothing)
+    second = sign(forge.author, out)
+    head = Forge(bob, tmp_path / "..").records[-1]
+    gives = bare._replace(
+        author=bob.id, peer=vic.id, seq=head.entry.seq + 9, hold=500, given=head.entry.given,
+        taken=head.entry.taken, held=0, served=last.consumed, consumed=0, moved_out=500, t_ms=last.t_ms + 5,
+    )  # fmt: skip
+    half = sign(bob.identity, gives)
+    record = type(head)
+    forge.records.append(record(first.body, first.signature, [half.body, half.signature]))
+    forge.records.append(record(second.body, second.signature, []))
+    return forge
+
+
+def test_38_legs_of_a_transfer_that_do_not_cancel(tmp_path: Path) -> None:
+    with world(tmp_path / "nodes") as here:
+        forge = transferred(tmp_path, here)
+        report = audit(forge)
+        assert (report.exit, report.findings) == (0, [])
+        last = len(forge.records) - 1
+        forge.sign(last, hold=499, moved_out=499)
+        report = audit(forge)
+        expect(report, "E_LEGS", 3)
+        assert convicts(report.proofs[0][1], NET)[:2] == ("F4-transfer", forge.author.node_id)
+        outgoing = forge.records.pop()
+        expect(audit(forge), "E_LEGS", 2)
+        forge.records.append(outgoing)
+        forge.sign(last, hold=500, moved_out=500)
+        forge.records[-2].half = []
+        expect(audit(forge), "W_NOCOUNTER", 1)
+
+
+def test_38b_a_leg_that_its_creditor_did_not_give_up(tmp_path: Path) -> None:
+    with world(tmp_path / "nodes") as here:
+        forge = transferred(tmp_path, here)
+        forge.sign_half(len(forge.records) - 2, here.nodes[1].identity, hold=400, moved_out=400)
+        expect(audit(forge), "E_MISMATCH", 2)

@@ -1,6 +1,6 @@
 // The audit of one chain, entry by entry.
 import {
-  ADJ, Broken, EARN, GENESIS, OPEN, SETTLE, VOID, genuine, leafOf, readSigned, same,
+  ADJ, Broken, EARN, GENESIS, OPEN, ROTATE, SETTLE, VOID, genuine, leafOf, readSigned, same,
 } from "./entry.mjs";
 import { pieces } from "./file.mjs";
 import * as rules from "./rules.mjs";
@@ -83,6 +83,7 @@ export class Chain {
 
   continues(e) {
     if (this.index === 0) {
+      this.recovery = e.kind === GENESIS ? e.link : Buffer.alloc(0);
       if (e.kind !== GENESIS) this.finding("E_HEADLESS", "the chain does not start with its GENESIS");
       return;
     }
@@ -128,6 +129,10 @@ export class Chain {
   halves(e, parts) {
     if (e.kind === ADJ && e.amount > 0n) {
       this.leg(e, parts);
+      return;
+    }
+    if (e.kind === ROTATE) {
+      this.broken(() => rules.checkRotate(e, parts, this.recovery ?? Buffer.alloc(0)));
       return;
     }
     if (e.kind !== SETTLE && e.kind !== EARN) {

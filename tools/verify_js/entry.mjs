@@ -3,7 +3,7 @@ import { decode, isBytes, isInt, isText } from "./cbor.mjs";
 import { sha256, verify } from "./ed25519.mjs";
 
 export const [GENESIS, OPEN, SETTLE, EARN, ADJ, ROTATE, VOID] = [0n, 1n, 2n, 3n, 4n, 5n, 6n];
-const KINDS = new Set([GENESIS, OPEN, SETTLE, EARN, ADJ, VOID]);
+const KINDS = new Set([GENESIS, OPEN, SETTLE, EARN, ADJ, ROTATE, VOID]);
 const LIMIT = 1n << 62n;
 const NAMES = [
   "version", "kind", "net", "author", "seq", "prev", "t", "peer", "rid", "link", "model", "ptok", "ctok",

@@ -1,5 +1,6 @@
 // What an entry must say, what follows from the one before it, and which two entries prove a lie.
-import { ADJ, Broken, EARN, GENESIS, OPEN, SETTLE, VOID, same, zeros } from "./entry.mjs";
+import { ADJ, Broken, EARN, GENESIS, OPEN, ROTATE, SETTLE, VOID, same, zeros } from "./entry.mjs";
+import { sha256, verify } from "./ed25519.mjs";
 
 const LIMIT = 1n << 62n;
 export const PRICE_CAP = 1_000_000n;
@@ -85,6 +86,7 @@ export function breakBetween(a, b, pair) {
   if (!totalsFollow(a, b)) return "E_TOTALS";
   if (!pairFollows(pair, b)) return "E_PAIR";
   if (!legsFollow(a, b)) return "E_LEGS";
+  if (a.kind === ROTATE) return "E_ROTATE";
   return null;
 }
 
@@ -134,6 +136,20 @@ export function contradiction(first, second) {
     if (!legsFollow(a, b)) return "F4-transfer";
   }
   return null;
+}
+
+// The last entry of a chain whose key was given up, by leave of the recovery key in the GENESIS.
+export function checkRotate(e, parts, recovery) {
+  const sums = ["ptok", "ctok", "pp", "pc", "amount", "hold"];
+  if (sums.some((name) => e[name] !== 0n) || e.model || !zeros(e.rid) || !zeros(e.digest)) {
+    fail("E_ROTATE", "a ROTATE carries no request and no amounts");
+  }
+  if (!same(e.link, recovery)) fail("E_ROTATE", "by another recovery key than the GENESIS commits to");
+  const [key, signature] = parts;
+  if (parts.length !== 2 || !same(sha256(key), recovery)) fail("E_ROTATE", "not by the recovery key");
+  if (!verify(key, Buffer.concat([Buffer.from("OGW1 rotate\n"), e.leaf]), signature)) {
+    fail("E_ROTATE", "the recovery key's signature is not valid");
+  }
 }
 
 export function checkCounterLeg(leg, half) {
