@@ -28,6 +28,7 @@ from actors.messages import (
     LedgerMessage,
     MeetPeer,
     OpenHold,
+    QuoteCredit,
     SettleHold,
     TakeProof,
     Tick,
@@ -147,6 +148,7 @@ class Ledger(Actor[LedgerMessage]):
             case Tick():
                 self._gathering = False
                 self._commit()
+                self._written = book.checkpoints.make()
             case OpenHold():
                 self._urgent = self._written = True
                 return book.open(
@@ -162,6 +164,8 @@ class Ledger(Actor[LedgerMessage]):
             case Vouch(rid, prompt_tokens, completion_tokens):
                 self._urgent = self._written = True
                 return book.vouch(rid, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
+            case QuoteCredit(requester, hold):
+                return book.quote(requester, hold)
             case Vouched(voucher, requester):
                 self._written = True
                 return book.vouched(voucher, requester)
@@ -217,6 +221,8 @@ class Ledger(Actor[LedgerMessage]):
                 return [account_facts(pair) for pair in book.peers()]
             case Export():
                 out = io.BytesIO()
+                self._commit()
+                self._written = book.checkpoints.make(now=True)
                 self._commit()
                 book.export(out)
                 return out.getvalue()

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from opengateway.identity import Identity
 from opengateway.ledger.admission import Admission, Policy
+from opengateway.ledger.checkpoint import Checkpoints
 from opengateway.ledger.debts import PairTotals
 from opengateway.ledger.entry import ZERO32, Entry, Terms
 from opengateway.ledger.export import write_export
@@ -55,6 +56,7 @@ class Book:
         self._worker = Worker(self._journal)
         self.transfers = Transfers(self._journal, identity, own)
         self.proofs = Proofs(self._journal)
+        self.checkpoints = Checkpoints(self._journal, identity)
         self.handover = Handover(identity.node_id, net, self.transfers, own)
         if not self.damage:
             self._worker.forget_unserved()
@@ -209,6 +211,7 @@ class Book:
         self._requester.load()
         self._worker.load()
         self.transfers.load()
+        self.checkpoints.load()
 
     def balance(self) -> Balance:
         return balance(self._journal)

@@ -44,7 +44,9 @@ def write_export(out: BinaryIO, store: Store, net: NetworkId, author: NodeId, cr
         beside = [item for item in row[4:6] if item is not None]
         file.record([row.body, row.signature, *(beside or _vouched(store, row, net))])
         written += 1
-    file.record([TRAILER, _vouchers(store), [], [proof for _, _, proof in store.proofs()]])
+    note = store.document("checkpoint", b"note").decode()
+    notes = [note] if note else []
+    file.record([TRAILER, _vouchers(store), notes, [proof for _, _, proof in store.proofs()]])
     out.write(file.digest.digest())
     return written
 

@@ -119,6 +119,11 @@ def test_the_command_moves_credit_to_another_peer(
     assert net_of(nodes[0], vic) == -60 * CREDIT + 12_500_000
     for node in nodes:
         until(lambda node=node: audited(node, tmp_path / "x.ogwl") == 0, "all signatures are there")  # type: ignore[misc]
+    export = tmp_path / "export.ogwl"
+    done = nodes[0].cli("ledger", "export", str(export), "--tiles", str(tmp_path / "tiles"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "tiles/checkpoint").read_text().startswith("opengateway/")
+    assert (tmp_path / "tiles/tile/0").is_dir()
     refused = nodes[0].cli("ledger", "transfer", "500", "--from", "bob", "--to", "vic")
     assert refused.returncode == 1 and "owes" in refused.stderr
     wrong = nodes[0].cli("ledger", "transfer", "-1", "--from", "bob", "--to", "vic")

@@ -124,9 +124,16 @@ def peers(*, as_json: Json = False) -> None:
 def export(
     file: Annotated[str, typer.Argument(help='Where to write the ledger; "-" is stdout.')],
     *,
+    tiles: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Also as tlog-tiles, for other tools.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write the signed ledger into a file that `opengateway audit FILE` checks."""
+    if file == "-" and tiles is not None:
+        raise session.WrongUsage(
+            "tiles are made from a file", hint="opengateway ledger export FILE --tiles FOLDER"
+        )
     pieces = session.node().download("/node/ledger/export")
     if file == "-":
         for piece in pieces:
@@ -146,10 +153,25 @@ def export(
         ) from error
     finally:
         draft.unlink(missing_ok=True)
+    if tiles is not None:
+        _write_tiles(path, tiles.expanduser().absolute())
     if as_json:
         emit_json({"file": str(path), "bytes": size})
     else:
         say(f"Wrote {size} bytes to {path}; check them with: opengateway audit {file}")
+
+
+def _write_tiles(export: Path, folder: Path) -> None:
+    from opengateway.ledger.ogwl import Torn, Unreadable
+    from opengateway.ledger.tiles import write_tiles
+
+    try:
+        write_tiles(export, folder)
+    except (OSError, Unreadable, Torn) as error:
+        why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+        raise OpenGatewayError(
+            f"cannot write tiles to {folder}: {why}", hint="choose another folder"
+        ) from error
 
 
 @app.command()

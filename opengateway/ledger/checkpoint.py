@@ -1,0 +1,64 @@
+"""The author's own checkpoints: size and root of its log, signed as a C2SP note (format: audit_notes.py).
+
+Made every 256 entries or 10 minutes, over what is committed. The tree's right edge is kept beside the note,
+so that neither a checkpoint nor a start reads the whole ledger.
+"""
+
+from __future__ import annotations
+
+import base64
+
+from opengateway.identity import Identity
+from opengateway.ledger.audit_notes import key_hash
+from opengateway.ledger.journal import Journal
+from opengateway.ledger.merkle import Frontier
+from opengateway.wire import cbor
+
+EVERY_ENTRIES = 256
+EVERY_MS = 600_000
+
+
+def write_note(identity: Identity, size: int, root: bytes) -> str:
+    """A checkpoint signed by its author."""
+    name = f"opengateway/{identity.node_id.hex()}"
+    text = f"{name}\n{size}\n{base64.b64encode(root).decode()}\n"
+    signature = key_hash(name, 1, identity.node_id) + identity.sign(text.encode())
+    return f"{text}\n— {name} {base64.b64encode(signature).decode()}\n"
+
+
+class Checkpoints:
+    def __init__(self, journal: Journal, identity: Identity) -> None:
+        self._journal = journal
+        self._identity = identity
+        self.load()
+
+    def load(self) -> None:
+        self._tree = Frontier()
+        self._at_ms = 0
+        with self._journal.reading():
+            data = self._journal.vault.store.document("checkpoint", b"edge")
+            if data:
+                self._tree.size, self._tree.edge, self._at_ms = cbor.decode(data)
+        self._size = self._tree.size
+        """Of the last checkpoint."""
+
+    def make(self, *, now: bool = False) -> bool:
+        """One more if it is time (or `now`) and there is something new; kept with the next commit."""
+        vault, now_ms = self._journal.vault, self._journal.now_ms()
+        new = vault.chain.entries - self._size
+        due = new >= EVERY_ENTRIES or now_ms - self._at_ms >= EVERY_MS or now
+        if vault.damage or new <= 0 or not due:
+            return False
+        for row in vault.store.rows(self._tree.size):
+            self._tree.append(row.leaf)
+        if self._tree.size <= self._size:
+            return False
+        self._size, self._at_ms = self._tree.size, now_ms
+        note = write_note(self._identity, self._size, self._tree.root())
+        vault.store.put_document("checkpoint", b"edge", cbor.encode([self._size, self._tree.edge, now_ms]))
+        vault.store.put_document("checkpoint", b"note", note.encode())
+        return True
+
+    def latest(self) -> str:
+        """The last one as a note; empty if there is none yet."""
+        return self._journal.vault.store.document("checkpoint", b"note").decode()
