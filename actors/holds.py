@@ -20,7 +20,7 @@ from actors.messages import (
 from opengateway.errors import NotEnoughCredit, OfferOutdated, OpenGatewayError, RequestError
 from opengateway.ledger.admission import Admission
 from opengateway.routing.hold import hold_for
-from opengateway.routing.views import Price, ServedModel
+from opengateway.routing.views import FREE, Price, ServedModel
 
 R = TypeVar("R")
 
@@ -65,6 +65,9 @@ def hold(
 ) -> None:
     """Set aside what the job can cost at this peer, and then ask the peer; or end the job with the error."""
     job, price = order.job, order.price
+    if price == FREE:
+        dispatch(order)
+        return
     most = hold_for(job.request.kind, job.request.body, model.context)
     if most.completion_tokens and not LIMITS & job.request.body.keys():
         # The worker stops where our hold ends; what it wrote beyond that it could not be paid for.
@@ -79,7 +82,7 @@ def hold(
         most.completion_tokens,
         price.prompt,
         price.completion,
-        order.offer,
+        order.offer or bytes(32),
     )
 
     def answered(reply: Reply[bytes]) -> None:

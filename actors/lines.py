@@ -15,6 +15,7 @@ from actors.messages import Dispatch, Job, JobEnded, LedgerMessage, SchedulerMes
 from actors.switchboard import Switchboard
 from opengateway.errors import WorkerLost
 from opengateway.units import NodeId
+from opengateway.wire.messages import Quoted
 
 
 @dataclass(slots=True)
@@ -63,6 +64,12 @@ class Lines:
     def _flood(self, proof: bytes) -> None:
         if self.switchboard is not None:
             self.switchboard.rumours.flood(proof)
+
+    async def quote(self, peer: NodeId, kind: str, model: str, prompt: int, completion: int) -> Quoted:
+        """What a peer says to a request like this. On the loop; raises `OpenGatewayError`."""
+        if self.switchboard is None:
+            raise WorkerLost("this node's own connections are being restarted", retry_after=1.0)
+        return await self.switchboard.quotes.ask(peer, kind, model, prompt, completion)
 
     async def move(self, amount: int, via: tuple[NodeId, ...], to: NodeId) -> None:
         """One transfer that the owner asked for. On the loop; raises `OpenGatewayError`."""

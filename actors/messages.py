@@ -22,7 +22,7 @@ from opengateway.ledger.handover import Outcome, Talk
 from opengateway.models.clusters import ClusterRegistry
 from opengateway.models.machine import Machine
 from opengateway.routing.market import Place
-from opengateway.routing.views import PeerView, Price, WorkerView
+from opengateway.routing.views import PeerView, Price, ServedModel, WorkerView
 from opengateway.units import NodeId
 
 _RUN = secrets.token_hex(6)
@@ -143,6 +143,26 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Appraisal:
+    """Where a request would go now, and by what prices."""
+
+    place: Place
+    ring: str
+    name: str
+    model: ServedModel
+    free_slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class FindQuote(Request[Appraisal | OpenGatewayError]):
+    """Who would answer, with nothing asked for; or the error that the request would get."""
+
+    model: str
+    scope: str
+    origin: NodeId | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DescribeJobs(Request[dict[str, Any]]):
     """Counts, and the jobs in flight."""
 
@@ -160,6 +180,7 @@ SchedulerMessage: TypeAlias = (
     | WorkerChanged
     | PeersChanged
     | Tick
+    | FindQuote
     | DescribeJobs
     | DescribeModels
 )
@@ -437,6 +458,14 @@ class Vouched(Request[int]):
 
 
 @dataclass(frozen=True, slots=True)
+class QuoteCredit(Request[int]):
+    """What of this price nothing would secure (ucr); refused with what its admission would be."""
+
+    requester: NodeId
+    hold: int
+
+
+@dataclass(frozen=True, slots=True)
 class Delivered:
     """This is what a peer got from us."""
 
@@ -527,6 +556,7 @@ LedgerMessage: TypeAlias = (
     | Unanswered
     | Admit
     | Vouched
+    | QuoteCredit
     | Delivered
     | Unserved
     | Earn

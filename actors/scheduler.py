@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from actors import holds
+from actors import holds, quotes
 from actors.io_loop import IoLoop
 from actors.kernel import Actor, Address
 from actors.messages import (
@@ -23,6 +23,7 @@ from actors.messages import (
     DescribeJobs,
     DescribeModels,
     Dispatch,
+    FindQuote,
     Job,
     JobEnded,
     LedgerMessage,
@@ -123,6 +124,8 @@ class Scheduler(Actor[SchedulerMessage]):
             case DescribeJobs():
                 counts = {"running": len(self._running), "queued": len(self._waiting)}
                 return counts | {"done": self._done, "failed": self._failed} | self._market.counts()
+            case FindQuote():
+                return quotes.appraise(self._market, message, private=self._private)
             case DescribeModels():
                 return self._market.describe()
         return None
@@ -215,12 +218,8 @@ class Scheduler(Actor[SchedulerMessage]):
         view = self._market.peer(choice.place)
         ring, name = (view.ring, view.name) if view is not None else ("lan", short(choice.place))
         price, rid = choice.model.price, secrets.token_bytes(16)
-        offer = (view.offer if view is not None else b"") or bytes(32)
-        order = Dispatch(job, choice.place, ring, name, price, rid, b"", offer)
-        if price == FREE:
-            self._dispatch(order)
-        else:
-            holds.hold(self._ledger, self.address, order, choice.model, dispatch=self._dispatch)
+        order = Dispatch(job, choice.place, ring, name, price, rid, b"", view.offer if view else b"")
+        holds.hold(self._ledger, self.address, order, choice.model, dispatch=self._dispatch)
 
     def _wait(self, job: Job) -> None:
         if full := self._waiting.join(job):

@@ -35,11 +35,13 @@ from actors.messages import (
     Vouch,
     Vouched,
 )
+from actors.quotes import Quotes
 from actors.rumours import Rumours
+from opengateway.discovery.record import offer_of
 from opengateway.engines.answering import Answerer
 from opengateway.engines.asking import Asker, Ticket
 from opengateway.engines.incoming import Incoming
-from opengateway.engines.refusal import sign_refusal
+from opengateway.engines.refusal import open_refusal, sign_refusal
 from opengateway.engines.stream import Finished, Route
 from opengateway.errors import AllBusy, OfferOutdated, OpenGatewayError
 from opengateway.identity import Identity, short
@@ -54,7 +56,10 @@ from opengateway.wire.messages import (
     Message,
     NotTransferred,
     Proof,
+    Quote,
+    Quoted,
     RecordChanged,
+    Refused,
     Settle,
     Sweep,
     Transfer,
@@ -92,7 +97,18 @@ class Switchboard:
         """This node's signed record as it is now. Set with `wire`."""
         self.rumours = Rumours(io, ledger, send=self.send, peers=self._peers)
         self.exchange = Exchange(io, ledger, send=self.send, sweep_to=sweep_to)
+        self._identity, self._net, self._now_ms = identity, net, now_ms
         self.asker = Asker(net, self.send, self.hang_up)
+        self.quotes = Quotes(
+            io,
+            scheduler,
+            ledger,
+            send=self.send,
+            number=self.asker.number,
+            sign=self._refusal,
+            offer=lambda: offer_of(self.own_record()),
+            read=lambda refusal, peer, stream: open_refusal(refusal, net, peer, stream),
+        )
         self.answerer = Answerer(
             send=self.send,
             hang_up=self.hang_up,
@@ -102,9 +118,7 @@ class Switchboard:
             lead=lambda incoming: incoming.job.lead if isinstance(incoming.job, Job) else 0,
             vouched=self._voucher,
             round_trip=self._round_trip,
-            refusal=lambda peer, stream, error: self._refusal(
-                peer, error, sign_refusal(identity, net, peer, stream, error, now_ms=now_ms())
-            ),
+            refusal=self._refusal,
         )
 
     def send(self, peer: NodeId, message: Message) -> bool:
@@ -142,6 +156,10 @@ class Switchboard:
         match message:
             case Ask() | Cancel() | Grant() | Voucher():
                 self.answerer.heard(peer, message)
+            case Quote():
+                self.quotes.asked(peer, message)
+            case Quoted() | Refused() if self.quotes.heard(peer, message):
+                pass
             case RecordChanged(record=record):
                 self._registry.tell(RecordSeen(peer, record))
             case Settle(stream=stream, entry=entry):
@@ -223,10 +241,10 @@ class Switchboard:
         if not self._scheduler.tell(Submit(job)):
             incoming.stream.fail(AllBusy("this node is overloaded", retry_after=2.0))
 
-    def _refusal(self, peer: NodeId, error: OpenGatewayError, signed: bytes) -> bytes:
+    def _refusal(self, peer: NodeId, stream: int, error: OpenGatewayError) -> bytes:
         if isinstance(error, OfferOutdated):  # the price to ask with comes before the refusal
             self.send(peer, RecordChanged(self.own_record()))
-        return signed
+        return sign_refusal(self._identity, self._net, peer, stream, error, now_ms=self._now_ms())
 
     def _voucher(self, incoming: Incoming, voucher: bytes) -> None:
         reply = self._ledger.ask(Vouched(voucher, incoming.peer), express=True)

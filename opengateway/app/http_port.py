@@ -12,6 +12,7 @@ from opengateway.app.gateway.credit_routes import CreditRoutes
 from opengateway.app.gateway.meter import Meter
 from opengateway.app.gateway.model_routes import ModelRoutes
 from opengateway.app.gateway.openai_api import OpenAiApi
+from opengateway.app.gateway.quote_routes import QuoteRoutes
 from opengateway.app.gateway.server import HttpServer
 from opengateway.app.scrape import Scrape
 
@@ -47,5 +48,6 @@ def _routes(node: Node, meter: Meter) -> list[web.RouteDef]:
         release=node.release,
     )
     credit = CreditRoutes(node.ledger, node.registry, node.lines)
-    groups = (OpenAiApi(node.scheduler, meter), Control(parts), models, credit, Scrape(parts, meter))
+    quote = QuoteRoutes(node.scheduler, node.lines)
+    groups = (OpenAiApi(node.scheduler, meter), Control(parts), models, credit, quote, Scrape(parts, meter))
     return [route for group in groups for route in group.routes()]

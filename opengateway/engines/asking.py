@@ -124,8 +124,9 @@ class Asker:
         """`ended` is called exactly once, after the stream is finished or instead of failing it."""
         body = orjson.dumps(request.body)
         least = least_prompt_tokens(request.body)
-        self._last += 1
-        ticket = Ticket(peer, self._last, stream, route, len(body), least, ended, vouch, hashed=sha256(salt))
+        ticket = Ticket(
+            peer, self.number(), stream, route, len(body), least, ended, vouch, hashed=sha256(salt)
+        )
         ask = Ask(
             ticket.number, request.kind, request.model, body, request.stream, max(1, deadline_ms), opening
         )
@@ -142,6 +143,11 @@ class Asker:
         stream.on_cancel = lambda: self._cancel(ticket)
         stream.on_drain = lambda count: self._drained(ticket, count)
         return ticket
+
+    def number(self) -> int:
+        """The next number for a stream."""
+        self._last += 1
+        return self._last
 
     def knows(self, ticket: Ticket) -> bool:
         """Its answer is still coming."""

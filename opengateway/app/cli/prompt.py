@@ -15,6 +15,7 @@ from opengateway.app.cli.asking import Asking, Scope, ask, in_words
 from opengateway.app.cli.chat import chat
 from opengateway.app.cli.lifecycle import Json
 from opengateway.app.cli.output import emit_json, note
+from opengateway.app.cli.quote import show_quote
 from opengateway.errors import BadRequest
 
 STDIN_PATIENCE_S: Final = 2.0
@@ -40,6 +41,9 @@ def prompt(
         bool, typer.Option("--friends", help="Only this node, its link and its friends.")
     ] = False,
     anywhere: Annotated[bool, typer.Option("--anywhere", help="Whoever answers best.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Who would answer, for how much; ask nobody for work.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Ask, and print the answer as it comes. Without TEXT on a terminal: a conversation.
@@ -55,13 +59,16 @@ def prompt(
     asking = Asking(model, system, max_tokens, temperature, asked[0] if asked else None, stats)
     client = session.node()  # before stdin is read: nobody should type a page for a node that is not there
     text = " ".join(words or [])
-    if not text and sys.stdin.isatty() and not as_json:
+    if not text and sys.stdin.isatty() and not as_json and not dry_run:
         chat(client, asking, session.home())
         return
     text = "\n\n".join(part for part in (text, _piped()) if part)
     if not text:
         raise BadRequest("there is nothing to ask", hint='opengateway prompt "What is 2+2?"')
     asking.messages.append({"role": "user", "content": text})
+    if dry_run:
+        show_quote(client, asking, as_json=as_json)
+        return
     answer = ask(client, asking, quiet=as_json)
     if as_json:
         emit_json({"text": answer.text, "finish_reason": answer.finish, **answer.stats})

@@ -1,0 +1,108 @@
+"""What would it cost? Asked of real nodes, with nothing asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+from pairs import Pair
+from rogue import rogue
+from sse import chat
+
+from opengateway.errors import NotEnoughCredit, OfferOutdated
+from opengateway.units import CREDIT
+from opengateway.wire.messages import Ended, Quote, Quoted, Refused
+
+QUOTE = "/node/quote"
+
+
+def entries(pair: Pair) -> list[int]:
+    return [node.get("/node/ledger/balance")["entries"] for node in (pair.asking, pair.serving)]
+
+
+def test_a_quote_has_node_price_and_verdict_and_writes_nothing(paced_pair: Pair) -> None:
+    before = entries(paced_pair)
+    quote = paced_pair.asking.post(QUOTE, chat(max_tokens=100))
+    assert quote["node"] == paced_pair.serving.get("/node/status")["short"]
+    assert (quote["name"], quote["ring"], quote["local"]) == ("serving", "lan", False)
+    price = quote["price"]
+    assert price == {"prompt": 125, "completion": 1000}
+    tokens = quote["tokens"]
+    assert quote["hold"] == tokens["prompt_at_most"] * 125 + tokens["completion_at_most"] * 1000
+    assert 100_000 < quote["estimate"] < quote["hold"]
+    verdict = quote["verdict"]
+    assert verdict["admitted"]
+    assert verdict["unsecured"] > 0
+    assert len(bytes.fromhex(verdict["offer"])) == 32
+    assert entries(paced_pair) == before
+
+
+def test_what_ones_own_engine_answers_costs_nothing(paced_pair: Pair) -> None:
+    quote = paced_pair.serving.post(QUOTE, chat())
+    assert (quote["local"], quote["hold"], quote["verdict"]["admitted"]) == (True, 0, True)
+
+
+def test_a_refusal_says_what_is_missing_and_what_to_do(paced_pair: Pair) -> None:
+    quote = paced_pair.asking.post(QUOTE, chat(max_tokens=8000, messages=[BIG]))
+    verdict = quote["verdict"]
+    assert not verdict["admitted"]
+    assert verdict["code"] == "insufficient_credit"
+    assert verdict["missing"] > 0
+    assert verdict["hint"]
+    status, answer = paced_pair.asking.request("POST", "/v1/chat/completions", chat(messages=[BIG]))
+    assert status == 402
+    assert answer["error"]["missing"] > 0
+    assert answer["error"]["hint"]
+
+
+BIG = {"role": "user", "content": "x" * 500_000}
+"""62 credits of prompt, if every byte were a token."""
+
+
+def test_the_command_line_shows_the_price_without_asking(paced_pair: Pair) -> None:
+    before = entries(paced_pair)
+    done = paced_pair.asking.cli("prompt", "--dry-run", "What is 2+2?")
+    assert done.returncode == 0, done.stderr
+    assert "0.125 credits per 1,000 tokens in, 1 per 1,000 out" in done.stdout
+    assert "yes, on trust" in done.stdout
+    told = json.loads(paced_pair.asking.cli("prompt", "--dry-run", "--json", "What is 2+2?").stdout)
+    assert told["price"]["completion"] == 1000
+    assert entries(paced_pair) == before
+
+
+def test_a_peer_gets_quotes_and_signed_refusals(paced_pair: Pair, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rogue(tmp_path, paced_pair.serving) as peer:
+            await peer.until(lambda: peer.record.models, "a model")
+            model = peer.record.models[0].name
+            peer.send(Quote(1, "chat", model, 1000, 1000))
+            peer.send(Quote(2, "chat", model, 0, 50_001))
+            peer.send(Quote(3, "chat", "nonsense", 1, 1))
+            [quoted] = await peer.until(lambda: peer.of(1, Quoted), "a quote")
+            assert (quoted.price_prompt, quoted.price_completion) == (125, 1000)
+            assert quoted.unsecured == 1_125_000
+            assert quoted.offer == peer.offer()
+            await peer.until(lambda: peer.of(2, Refused) and peer.of(3, Refused), "refusals")
+            refused = peer.error(2)
+            assert isinstance(refused, NotEnoughCredit)
+            assert refused.missing == 50_001_000 - 50 * CREDIT
+            assert peer.error(3).code == "model_not_found"
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_a_request_by_no_offer_or_another_price_is_told_to_ask_again(
+    paced_pair: Pair, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        async with rogue(tmp_path, paced_pair.serving) as peer:
+            for wrong in ({"offer": bytes(32)}, {"price_completion": 999}):
+                number = await peer.ask(tokens=5, **wrong)
+                await peer.until(lambda number=number: peer.of(number, Refused), "the refusal")
+                assert isinstance(peer.error(number), OfferOutdated)
+                assert peer.error(number).hint == "ask for a new quote"
+            number = await peer.ask(tokens=5)
+            assert isinstance(await peer.until(lambda: peer.ended(number), "the end"), Ended)
+
+    asyncio.run(asyncio.wait_for(main(), 30))
