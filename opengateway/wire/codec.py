@@ -106,8 +106,8 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
     "Transfer": {"mandate": _PAPER},
     "Transferred": {"mandate": _PAPER, "receipt": _PAPER, "leg": _PAPER},
     "NotTransferred": {"tid": Field("bytes", 16), "reason": Field("text", 64), "message": Field("text", 512)},
-    "Proof": {"proof": Field("bytes", 4096)},
     "Sweep": {"debtor": Field("bytes", 32), "amount": Field("int", (1 << 62) - 1)},
+    "Proof": {"proof": Field("bytes", 4096)},
 }
 
 _PYTHON: Final = {"int": int, "int-or-never": int, "bytes": bytes, "text": str, "bool": bool, "items": list}
