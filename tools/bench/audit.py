@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def measure(what: str, *command: str) -> None:
-    start = time.perf_counter()
+    start, before = time.perf_counter(), _spent()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     watched, peak = psutil.Process(process.pid), 0
     while process.poll() is None:
@@ -79,10 +79,17 @@ def measure(what: str, *command: str) -> None:
         time.sleep(0.1)
     said = process.stdout.read() if process.stdout else ""
     passed = time.perf_counter() - start
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
     verdict = said.partition(":")[0]
-    cpu = used.ru_utime + used.ru_stime
-    print(f"{what:<32}{passed:>8.1f} s {peak / 2**20:>6.0f} MiB   {verdict} (CPU so far {cpu:.0f} s)")
+    print(
+        f"{what:<32}{passed:>8.1f} s {_spent() - before:>7.1f} s CPU {peak / 2**20:>6.0f} MiB   {verdict}",
+        flush=True,
+    )
+
+
+def _spent() -> float:
+    """CPU seconds of all children that have ended: what stays the same on a busy machine."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _resident(process: psutil.Process) -> int:
