@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+import cbor2
 import pytest
+from nacl.signing import VerifyKey
 
 from opengateway.identity import Identity
 from opengateway.ledger.chain import Chain, Draft
-from opengateway.ledger.entry import EARN, OPEN, SETTLE, VOID, EntryInvalid, Signed, Terms, read_body
+from opengateway.ledger.entry import ADJ, EARN, OPEN, SETTLE, VOID, EntryInvalid, Signed, Terms, read_body
+from opengateway.ledger.mandate import Mandate, draft, read_mandate
 from opengateway.ledger.merkle import Frontier
 from opengateway.ledger.price import PRICE_CAP, Price, cost, reference_price
 from opengateway.ledger.rules import Pair, pair_in
@@ -58,7 +62,19 @@ def story() -> dict[str, Signed]:
     )
     nothing = asked._replace(prompt_tokens=0, completion_tokens=0)
     say("C void", mine, mine.next(Draft(VOID, p.node_id, rid[::-1], again.leaf, nothing), pair, T + 9300))
+    # X owes C, P owes X: from now on P owes C. P appends the two legs of the transfer.
+    moved = mandate()
+    into = Draft(ADJ, moved.path[1], moved.tid, moved.name, Terms(amount=moved.amount))
+    say("P transfer in", theirs, theirs.next(into, Pair(consumed=5000), T + 9400))
+    out = Draft(ADJ, c.node_id, moved.tid, moved.name, Terms(hold=moved.amount))
+    say("P transfer out", theirs, theirs.next(out, pair_in(made["P earn"].entry), T + 9400))
     return made
+
+
+def mandate() -> Mandate:
+    c, x, p = (Identity(letter * 32) for letter in (b"k", b"x", b"p"))
+    path = (c.node_id, x.node_id, p.node_id)
+    return draft(NET, bytes(range(16, 32)), 4000, path, T + 300_000).signed(c).signed(x)
 
 
 def described() -> dict[str, Any]:
@@ -80,6 +96,8 @@ def described() -> dict[str, Any]:
             for name, signed in made.items()
         },
         "root of C": tree.root().hex(),
+        "seed of X": (b"x" * 32).hex(),
+        "mandate of C over X to P": mandate().wire.hex(),
     }
 
 
@@ -93,6 +111,19 @@ def test_a_vector_reads_back_to_its_fields(name: str) -> None:
     vector = json.loads(PATH.read_text())["entries"][name]
     entry = read_body(bytes.fromhex(vector["body"]), NET)
     assert [item.hex() if isinstance(item, bytes) else item for item in entry] == vector["fields"]
+
+
+def test_another_implementation_agrees_on_the_mandate() -> None:
+    """With nothing of ours: the bytes that LEDGER.md describes."""
+    vector = json.loads(PATH.read_text())
+    name, statement, signatures = cbor2.loads(bytes.fromhex(vector["mandate of C over X to P"]))
+    kind, net, _, amount, path, _ = cbor2.loads(statement)
+    assert (name, kind, net, amount) == ("ogw-transfer/1", "ogw-release/1", NET, 4000)
+    hashed = hashlib.sha256(statement).digest()
+    for key, prefix, signature in zip(path, (b"release", b"assign"), signatures, strict=False):
+        VerifyKey(key).verify(b"OGW1 " + prefix + b"\n" + hashed, signature)
+    assert vector["entries"]["P transfer out"]["fields"][9] == hashed.hex()
+    assert read_mandate(bytes.fromhex(vector["mandate of C over X to P"]), NET).genuine()
 
 
 BODY = bytes.fromhex("9819")
