@@ -82,7 +82,7 @@ class ContributeConfig:
 
 @dataclass(frozen=True, slots=True)
 class PriceConfig:
-    multiplier_percent: int = setting(100, "of the usual price that this node asks", least=1, most=10_000)
+    multiplier_percent: int = setting(100, "of the usual price; 0 serves for nothing", least=0, most=10_000)
 
 
 @dataclass(frozen=True, slots=True)

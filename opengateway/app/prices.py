@@ -7,7 +7,7 @@ import re
 from opengateway.engines.protocol import ModelInfo
 from opengateway.ledger.price import PRICE_CAP, reference_price
 from opengateway.models.catalog import tier_of
-from opengateway.routing.views import Price, WorkerView
+from opengateway.routing.views import FREE, Price, WorkerView
 
 BILLION = 1_000_000_000
 UNKNOWN = 1 * BILLION
@@ -16,7 +16,9 @@ caller sees the price before anything is owed and the owner can raise it."""
 
 
 def price_of(info: ModelInfo, percent: int = 100) -> Price:
-    """Micro-credits per token."""
+    """Micro-credits per token. At 0 % the work is free, and nothing of it is written down."""
+    if not percent:
+        return FREE
     asked = reference_price(parameters(info))
     return Price(
         min(asked.prompt * percent // 100, PRICE_CAP),
