@@ -139,13 +139,14 @@ class Exchange:
         return moved
 
     async def cover(self, price: int, peer: NodeId) -> bool:
-        """Credit at `peer` for a request that may cost `price`; whether there is enough now."""
+        """Credit at `peer` for a request that may cost `price`; whether asking again makes sense. Less than
+        all of it may do: `peer` alone knows how far it trusts us."""
         claims: dict[NodeId, int] = await answer(self._ledger.ask(Claims()), PATIENCE)
         missing = price - claims.get(peer, 0)
         moved = await self.gather(missing, peer) if missing > 0 else 0
         if moved:
             logger.info("%s credits are now owed by %s", show_credits(moved), short(peer))
-        return moved >= missing > 0
+        return moved > 0
 
     def sweep(self) -> None:
         """Once a minute at most: what others owe this node goes to its owner's main node."""

@@ -210,6 +210,7 @@ class Ledger(Actor[LedgerMessage]):
                 self._written = True
                 book.proofs.take(proof)
             case MeetPeer(peer):
+                self._urgent = True  # what it sends may have been written a moment ago
                 return book.handover.meet(peer)
             case Claims():
                 return {pair.peer: pair.owes_us - pair.holding for pair in book.peers()}
