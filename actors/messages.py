@@ -310,6 +310,13 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnerBusy:
+    """The owner began or stopped using the machine, which is lent only when it is idle."""
+
+    busy: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ClustersRead:
     """The cluster registry was read."""
 
@@ -361,6 +368,7 @@ RegistryMessage: TypeAlias = (
     | RoundTrips
     | WorkerChanged
     | Measured
+    | OwnerBusy
     | ClustersRead
     | TellPeers
     | Connect

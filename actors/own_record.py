@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from opengateway.discovery.addresses import endpoint, local_endpoints
 from opengateway.discovery.record import (
@@ -42,6 +43,8 @@ class OwnRecord:
     host: str = "*"
     port: int = 0
     contributes: bool = True
+    paused: bool = False
+    """The owner needs the machine, and lends it only when it is idle."""
     private: bool = False
     """The network has a secret."""
     registry: ClusterRegistry = DERIVED
@@ -78,6 +81,12 @@ class OwnRecord:
         names = [self.registry.cluster_for(self.region.code, model.name) for _, model in self.offers()]
         return tuple(dict.fromkeys(names))[:CLUSTERS]
 
+    def closed(self) -> str:
+        """Why peers are not served now; empty if they are. May be called from any thread."""
+        if not self.contributes:
+            return "this node does not serve others"
+        return "this node is paused: its owner is using the machine" if self.paused else ""
+
     def sign(self) -> bytes:
         """Make it anew, with a higher sequence number."""
         now = self.now_ms()
@@ -96,7 +105,7 @@ class OwnRecord:
                 clusters=self.clusters() if offers else (),
                 models=tuple(offers),
                 slots=slots,
-                state="ready" if offers else "client",
+                state="client" if not offers else "paused" if self.paused else "ready",
                 seq=max(now, self.record.seq + 1 if self.record else 0),
                 expires_ms=now + LIFE_MS,
             )
@@ -112,6 +121,16 @@ class OwnRecord:
             self.record, self.signed_ms = record, now
             self.offer_names = (offer_of(self.signed), *self.offer_names)[:OFFERS]
             return self.signed
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "endpoints": list(self.endpoints()),
+            "clusters": list(self.clusters()),
+            "models": [model.name for _, model in self.offers()],
+            "record_problem": self.problem,
+            "cluster_warning": self.registry.warning,
+            "state": self.record.state if self.record else "client",
+        }
 
     def stale(self) -> bool:
         return self.now_ms() - self.signed_ms > REFRESH_MS

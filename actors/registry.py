@@ -26,6 +26,7 @@ from actors.messages import (
     HangUp,
     LeftLink,
     Measured,
+    OwnerBusy,
     PeerDown,
     PeersChanged,
     PeerUp,
@@ -125,6 +126,9 @@ class Registry(Actor[RegistryMessage]):
                 self._advertise()
             case ClustersRead(registry):
                 self._own.registry = registry
+                self._advertise()
+            case OwnerBusy(busy):
+                self._own.paused = busy
                 self._advertise()
             case Measured(machine):
                 self._roster.machine = machine
@@ -288,13 +292,8 @@ class Registry(Actor[RegistryMessage]):
 
     def _describe_self(self) -> dict[str, Any]:
         return {
-            "endpoints": list(self._own.endpoints()),
-            "clusters": list(self._own.clusters()),
-            "models": [model.name for _, model in self._own.offers()],
+            **self._own.describe(),
             "by_ring": self._roster.by_ring(),
-            "record_problem": self._own.problem,
-            "cluster_warning": self._own.registry.warning,
             "cache_problem": self._cache.problem,
             "dial_errors": dict(self._roster.dial_errors),
-            "state": self._own.record.state if self._own.record else "client",
         }

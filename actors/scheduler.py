@@ -66,7 +66,7 @@ class Scheduler(Actor[SchedulerMessage]):
         ledger: Address[LedgerMessage],
         views: Mapping[str, WorkerView],
         default_model: str = "",
-        contributes: bool,
+        closed: Callable[[], str],
         lend: int = 0,
         private: bool,
     ) -> None:
@@ -77,7 +77,7 @@ class Scheduler(Actor[SchedulerMessage]):
         self._registry = registry
         self._ledger = ledger
         self._views = views
-        self._contributes = contributes
+        self._closed = closed
         self._lend = lend or sys.maxsize
         self._private = private
         self._market = Market(default_model)
@@ -95,9 +95,8 @@ class Scheduler(Actor[SchedulerMessage]):
 
     def on_exit(self) -> None:
         """Nobody will ever place these: say so instead of leaving their callers to wait."""
-        error = RequestError("the scheduler was restarted; ask again", retry_after=1.0)
         for job in (*self._waiting, *self._in_hand):
-            self._io.call(job.stream.fail, error)
+            self._io.call(job.stream.fail, RequestError("the scheduler was restarted; ask again"))
 
     def on_receive(self, message: SchedulerMessage) -> Any:
         match message:
@@ -136,13 +135,12 @@ class Scheduler(Actor[SchedulerMessage]):
         if job.origin is None:
             self._place(job)
             return
-        if not self._contributes:
-            self._refuse(job, EngineUnavailable("this node does not serve others", hint="ask another node"))
+        if why := self._closed():
+            self._refuse(job, EngineUnavailable(why, hint="ask another node"))
             return
         choice = self._market.choose_here(job.request.model, job.origin, private=self._private)
-        if isinstance(choice, AllBusy) and self._waiting.of_peers() < PEER_QUEUE * max(
-            1, self._market.slots()
-        ):
+        room = PEER_QUEUE * max(1, self._market.slots())
+        if isinstance(choice, AllBusy) and self._waiting.of_peers() < room:
             price = self._market.local_price(job.request.model)
         elif isinstance(choice, OpenGatewayError):
             self._refuse(job, choice)

@@ -38,6 +38,7 @@ from actors.messages import (
     GaugeMessage,
     LedgerMessage,
     Measured,
+    OwnerBusy,
     RegistryMessage,
     SchedulerMessage,
     SwarmPeerMessage,
@@ -103,9 +104,7 @@ class Node:
         self.swarm_peer: Address[SwarmPeerMessage] = Address(
             "swarm_peer", self._swarm_peer, backoff=WORLD, mailbox=MAILBOX, patience=20.0
         )
-        self.gauge: Address[GaugeMessage] = Address(
-            "gauge", lambda: Gauge(self.home.path, measured=self._measured), backoff=WORLD
-        )
+        self.gauge: Address[GaugeMessage] = Address("gauge", self._gauge, backoff=WORLD)
         self.scout: Address[Any] = Address("scout", self._scout, backoff=WORLD)
         self.inference: Address[Any] = Address("inference", Supervisor, self.scout, backoff=OURS)
         self.scheduler: Address[SchedulerMessage] = Address(
@@ -199,6 +198,11 @@ class Node:
     def _lan(self, port: int, found: Callable[[Any], None], lost: Callable[[NodeId], None]) -> Lan:
         return Lan(self.identity.node_id, self.net, port, found=found, lost=lost)
 
+    def _gauge(self) -> Gauge:
+        lent_when_idle = self.config.contribute.when == "idle"
+        told = (lambda busy: self.registry.tell(OwnerBusy(busy))) if lent_when_idle else None
+        return Gauge(self.home.path, measured=self._measured, owner_busy=told)
+
     def _scout(self) -> Scout:
         engines = self.engines
         return Scout(self.io, choose=engines.look, add=engines.add, inference=self.inference)
@@ -213,7 +217,7 @@ class Node:
             ledger=self.ledger,
             views=self.engines.views,
             default_model=self.config.default_model,
-            contributes=self.own.contributes,
+            closed=self.own.closed,
             lend=self.config.contribute.slots,
             private=self.own.private,
         )

@@ -100,7 +100,7 @@ class Gate:
 
 class Bench:
     def __init__(self, **settings: Any) -> None:
-        given = {"contributes": True, "private": True, **settings}
+        given = {"closed": str, "private": True, **settings}
         self.io, self.engine = IoLoop(), Gate()
         self.lines: dict[str, queue.Queue[tuple[Any, Reply[Any] | None]]] = {
             name: queue.Queue() for name in ("peers", "registry", "ledger")
@@ -408,7 +408,7 @@ def test_a_peers_job_is_never_passed_on(bench: Bench) -> None:
 
 
 def test_who_does_not_contribute_refuses_peers() -> None:
-    made = Bench(contributes=False)
+    made = Bench(closed=lambda: "this node does not serve others")
     made.start()
     try:
         made.serve()

@@ -112,6 +112,8 @@ def warnings(  # noqa: PLR0917 - six sources of trouble
         for name in ("record_problem", "cluster_warning", "cache_problem"):
             if me.get(name):
                 found.append(_warn(str(me[name]), "`opengateway doctor` looks closer"))
+        if me.get("state") == "paused":
+            found.append(_warn("paused: you use this machine", "to lend it anyway: contribute.when always"))
         if not peers:
             for endpoint, why in list((me.get("dial_errors") or {}).items())[:3]:
                 found.append(
