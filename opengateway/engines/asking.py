@@ -68,8 +68,6 @@ class Ticket:
     finished: Finished | None = None
     error: OpenGatewayError | None = None
     hashed: Any = None
-    counted_prompt: int | None = None
-    """Prompt tokens by our own engine's count, where it has the same model."""
     instalment: int = 0
     """Tokens between two vouchers; 0: the worker wants none."""
     vouched: int = 0
@@ -86,10 +84,8 @@ class Ticket:
 
     def owed_tokens(self) -> tuple[int, int]:
         """(prompt, completion) tokens that we owe for: the claim, bounded by what travelled. A broken
-        answer is owed for what came, and for the prompt as far as it is sure. Where our own engine
-        counted the prompt, a template is all that may be beyond that."""
-        counted = self.sent_bytes if self.counted_prompt is None else self.counted_prompt
-        most_prompt, most_completion = counted + TEMPLATE_TOKENS, self.received_bytes + 16
+        answer is owed for what came, and for the prompt as far as it is sure."""
+        most_prompt, most_completion = self.sent_bytes + TEMPLATE_TOKENS, self.received_bytes + 16
         if self.finished is None:
             return (self.least_prompt, self.came) if self.came else (0, 0)
         return min(self.finished.prompt_tokens, most_prompt), min(
