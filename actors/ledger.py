@@ -1,8 +1,8 @@
 """Keeps the node's book, and keeps its promise that nothing leaves before it is durable.
 
 Everything in the mailbox is done first, then one commit makes all of it durable, then everyone is
-answered (group commit): under load one fsync serves dozens of requests, and alone a request waits for
-its own fsync only.
+answered (group commit): under load one commit serves dozens of requests, and alone a request waits for
+its own only. The disk is waited for on another thread (flusher.py), while the next batch is signed here.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+from actors.flusher import Batch, Flusher
 from actors.kernel import LATER, Actor, Reply
 from actors.messages import (
     Admit,
@@ -24,6 +25,7 @@ from actors.messages import (
     DescribeHistory,
     Earn,
     Export,
+    Flushed,
     HearTransfer,
     LedgerMessage,
     MeetPeer,
@@ -50,10 +52,14 @@ BATCH_LIMIT = 256
 """Entries before a commit that does not wait for the mailbox to run dry: about 20 ms of signing."""
 
 
-DURABLE = (OpenHold, Vouch, SettleHold, Earn, BeginTransfer, HearTransfer, MeetPeer)
+DURABLE = (OpenHold, Vouch, SettleHold, Unanswered, Earn, BeginTransfer, HearTransfer, MeetPeer)
 """Their answers leave the node, so they wait for the commit. The others only tell what is written. An
 admission is committed at once, but nobody waits for it: that takes 3 ms, a first token longer. If a crash
 forgot it, the SETTLE of what had arrived by then would be refused, and with it all later ones of the peer."""
+
+
+class CommitFailed(Exception):
+    """A batch was not written. Those who waited for it were told why; this life ends."""
 
 
 class Ledger(Actor[LedgerMessage]):
@@ -75,6 +81,7 @@ class Ledger(Actor[LedgerMessage]):
         self._open_book: Callable[[], Book] = lambda: Book(path, identity, net, own=own, now_ms=now_ms)
         self._book: Book | None = None
         self._offers, self._capacity = offers, capacity
+        self._flusher: Flusher | None = None
         self._unanswered: list[tuple[Reply[Any], Any]] = []
         self._urgent = False
         """Somebody's request waits for what was written: commit as soon as the mailbox is empty."""
@@ -90,26 +97,39 @@ class Ledger(Actor[LedgerMessage]):
         assert self._book is not None
         return self._book
 
+    @property
+    def flusher(self) -> Flusher:
+        assert self._flusher is not None
+        return self._flusher
+
     def on_start(self) -> None:
         self._book = self._open_book()
         # Requests that were in flight when the former life ended: their answers went nowhere.
         for opened in self._book.open_holds() if not self._book.damage else ():
             self._book.void(opened.rid)
         self._book.commit()
+        self._flusher = Flusher(f"{self.address.name} flusher", freed=self._freed, convicted=self._convicted)
+
+    def _freed(self) -> None:
+        self.address.tell(Flushed(), express=True)
 
     def on_exit(self) -> None:
         if self._book is None:
             return
-        if self.failure is None:
-            self._commit()
-        elif self._sound and self._written:  # those who wait have been told of the crash
-            self._book.commit()
-        self._book.close()
+        try:
+            if self.failure is None:
+                self._commit_now()
+        finally:
+            if self._flusher is not None:
+                self._flusher.stop()  # what was in its hands is answered now
+            if self.failure is not None and self._sound and self._written:
+                self._book.commit()  # those who wait will be told of the crash
+            self._book.close()
 
     def on_idle(self) -> None:
         if self._urgent:
             self._commit()
-        elif self._written and not self._gathering:
+        elif (self._written or self._unanswered) and not self._gathering:
             self._gathering = self.address.tell_later(GATHER, Tick())
 
     def on_receive(self, message: LedgerMessage) -> Any:
@@ -131,16 +151,35 @@ class Ledger(Actor[LedgerMessage]):
             return answer
         self._unanswered.append((reply, answer))
         if len(self._unanswered) >= BATCH_LIMIT:
-            self._commit()
+            self._flush()  # waits for the disk: a backlog does not grow without bound
         return LATER
 
     def _commit(self) -> None:
-        for proof in self.book.commit() if self._written else ():
-            self._convicted(proof)
+        """What is written goes to the disk, and its askers are answered from there; if the disk is busy with
+        the last batch, when it is done: `Flushed` will say."""
+        if self.flusher.free():
+            self._flush()
+
+    def _flush(self) -> None:
+        written = None
+        if self._written:
+            try:
+                written = self.book.write()
+            except OpenGatewayError as error:  # the batch is dropped: nobody may get any of it
+                answered, self._unanswered = self._unanswered, []
+                self._written = self._urgent = False
+                for reply, _ in answered:
+                    reply.refuse(error)
+                raise CommitFailed(str(error)) from error
         self._written = self._urgent = False
         answered, self._unanswered = self._unanswered, []
-        for reply, answer in answered:
-            reply.set(answer)
+        if written is not None or answered:
+            self.flusher.take(Batch(written, answered))
+
+    def _commit_now(self) -> None:
+        """Everything is durable and everyone answered when it returns."""
+        self._flush()
+        self.flusher.wait()
 
     def _do(self, message: LedgerMessage) -> Any:
         book = self.book
@@ -148,7 +187,11 @@ class Ledger(Actor[LedgerMessage]):
             case Tick():
                 self._gathering = False
                 self._commit()
-                self._written = book.checkpoints.make()
+                self._written |= book.checkpoints.make()
+            case Flushed():
+                if self.flusher.failure is not None:
+                    raise CommitFailed(str(self.flusher.failure)) from self.flusher.failure
+                self._commit()
             case OpenHold():
                 self._urgent = self._written = True
                 return book.open(
@@ -222,9 +265,9 @@ class Ledger(Actor[LedgerMessage]):
                 return [account_facts(pair) for pair in book.peers()]
             case Export():
                 out = io.BytesIO()
-                self._commit()
-                self._written = book.checkpoints.make(now=True)
-                self._commit()
+                self._commit_now()
+                self._written |= book.checkpoints.make(now=True)
+                self._commit_now()
                 book.export(out)
                 return out.getvalue()
         return None

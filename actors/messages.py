@@ -556,6 +556,11 @@ class Export(Request[bytes]):
     """The whole chain as an OGWL1 file."""
 
 
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """From the ledger to itself: the disk has the batch, and may be given the next."""
+
+
 LedgerMessage: TypeAlias = (
     OpenHold
     | Vouch
@@ -577,5 +582,6 @@ LedgerMessage: TypeAlias = (
     | DescribeHistory
     | DescribeAccounts
     | Export
+    | Flushed
     | Tick
 )

@@ -11,8 +11,9 @@ drops the batch. What was sent once is sent again from storage, never built anew
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from opengateway.identity import Identity
 from opengateway.ledger.admission import Admission, Policy
@@ -31,6 +32,15 @@ from opengateway.ledger.worker import StrangerCheck, Worker
 from opengateway.units import NetworkId, NodeId
 
 STANDARD = Policy()
+
+
+class Written(NamedTuple):
+    """A batch that is in the database, and lost in a power cut until `make_durable` has returned: on any
+    thread, one batch after the other. It raises `LedgerReadOnly`."""
+
+    make_durable: Callable[[], None]
+    proofs: list[bytes]
+    """Of fraud, new, which everybody should hear of when they are durable."""
 
 
 class Book:
@@ -195,14 +205,29 @@ class Book:
 
         Raises `DiskFull` or `LedgerReadOnly`; then the whole batch is dropped as if it had never been.
         """
-        self._worker.sweep()
-        proofs = self._journal.vault.store.new_proofs()
+        written = self.write()
+        if written is None:
+            return []
         try:
-            self._journal.vault.commit()
+            written.make_durable()
         except BaseException:
             self.rollback()
             raise
-        return proofs
+        return written.proofs
+
+    def write(self) -> Written | None:
+        """The first half of a commit, for those who have other things to do while the disk works: writes and
+        raises like `commit`. Nothing of the batch may be sent before `make_durable`. None if there was
+        nothing to write."""
+        self._worker.sweep()
+        vault = self._journal.vault
+        proofs = vault.store.new_proofs()
+        try:
+            position = vault.write()
+        except BaseException:
+            self.rollback()
+            raise
+        return None if position is None else Written(partial(vault.make_durable, position), proofs)
 
     def rollback(self) -> None:
         """Drops everything since the last commit; none of its bytes may be sent."""

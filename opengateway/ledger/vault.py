@@ -138,8 +138,15 @@ class Vault:
 
         Raises `DiskFull` or `LedgerReadOnly`; then nothing of it happened and `restore` must follow.
         """
+        position = self.write()
+        if position is not None:
+            self.make_durable(position)
+
+    def write(self) -> Position | None:
+        """The first half of a commit: everything since the last one is in the database, and may be lost in a
+        power cut until `make_durable`. None if there was nothing. Raises like `commit`."""
         if not self.store.waiting:
-            return
+            return None
         self.require_writable()
         try:
             self._commit_rows()
@@ -151,10 +158,16 @@ class Vault:
                 "the disk is full: the ledger could not be written, and nothing was sent",
                 hint=_MAKE_ROOM,
             ) from error
+        return Position(self.chain.entries, self.chain.leaf)
+
+    def make_durable(self, position: Position) -> None:
+        """The second half, on any thread, in the order of the writes: up to `position` nothing can be lost,
+        or not without a trace. Raises `LedgerReadOnly`."""
         try:
-            self._mark.write(Position(self.chain.entries, self.chain.leaf))
+            self.store.sync()
+            self._mark.write(position)
         except OSError as error:
-            self.damage = f"the ledger's high-water mark cannot be written: {os.strerror(error.errno or 0)}"
+            self.damage = f"the disk did not keep the ledger: {os.strerror(error.errno or 0)}"
             self.require_writable()
 
     def _commit_rows(self) -> None:

@@ -13,7 +13,7 @@ from opengateway.ledger.admission import (
     unsecured_part,
 )
 from opengateway.ledger.chain import Draft
-from opengateway.ledger.entry import EARN, OPEN, SETTLE, ZERO32, Entry, Signed, Terms, leaf_of, read_body
+from opengateway.ledger.entry import EARN, OPEN, SETTLE, ZERO32, Entry, Signed, Terms, leaf_of
 from opengateway.ledger.journal import Journal, refusing
 from opengateway.ledger.price import Price, cost
 from opengateway.ledger.rules import CLOCKS_APART_MS, check_release, pair_in, rest_rid
@@ -129,7 +129,7 @@ class Worker:
         last = self._voucher(leaf)
         if last and new.voucher.n <= last.voucher.n:
             return last.voucher.completion_tokens
-        self._require_promises(new.voucher, last, read_body(self._serving[key].body, journal.net))
+        self._require_promises(new.voucher, last, journal.read(self._serving[key].body))
         if not vouched_by(requester, new):
             raise LedgerRefused("a voucher that the requester did not sign", reason="signature")
         journal.vault.store.put_document(THEIRS, leaf, new.wire)
@@ -154,7 +154,7 @@ class Worker:
         opening = self._journal.vault.store.opening(requester, rid)
         if opening is None or opening.state == RELEASED:
             return
-        entry = read_body(opening.body, self._journal.net)
+        entry = self._journal.read(opening.body)
         worth = cost(prompt_tokens, completion_tokens, entry.price_prompt, entry.price_completion)
         new = opening._replace(due=min(entry.hold, worth))
         if opening.state in (ADMITTED, DELIVERED):
@@ -205,7 +205,7 @@ class Worker:
 
     def _require_settles(self, half: Signed, opening: Opening, earned: int) -> None:
         entry = half.entry
-        opened = read_body(opening.body, self._journal.net)
+        opened = self._journal.read(opening.body)
         with refusing():
             check_release(opened, leaf_of(opening.body), entry)
         self._require_what_was_vouched(half)
@@ -262,7 +262,7 @@ class Worker:
 
     def _earn_by(self, voucher: SignedVoucher, opening: Opening) -> None:
         """The requester is gone: its last voucher stands for the SETTLE that never came."""
-        terms = voucher.voucher.terms(read_body(opening.body, self._journal.net))
+        terms = voucher.voucher.terms(self._journal.read(opening.body))
         draft = Draft(EARN, opening.peer, opening.rid, voucher.name, terms, ZERO32)
         self._pay(opening, self._journal.vault.append(self._journal.next(draft)))
 
