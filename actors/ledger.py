@@ -8,6 +8,7 @@ its own only. The disk is waited for on another thread (flusher.py), while the n
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from actors.messages import (
     LedgerMessage,
     MeetPeer,
     OpenHold,
+    Promised,
     QuoteCredit,
     SettleHold,
     TakeProof,
@@ -83,6 +85,8 @@ class Ledger(Actor[LedgerMessage]):
         self._offers, self._capacity = offers, capacity
         self._flusher: Flusher | None = None
         self._unanswered: list[tuple[Reply[Any], Any]] = []
+        self._promising: Counter[bytes] = Counter()
+        """Vouchers of a request that wait for the disk; the next ones wait with them."""
         self._urgent = False
         """Somebody's request waits for what was written: commit as soon as the mailbox is empty."""
         self._written = False
@@ -149,6 +153,8 @@ class Ledger(Actor[LedgerMessage]):
             return None
         if not isinstance(message, DURABLE):
             return answer
+        if isinstance(message, Vouch) and message.rid not in self._promising:
+            return answer  # what is durable already covers it
         self._unanswered.append((reply, answer))
         if len(self._unanswered) >= BATCH_LIMIT:
             self._flush()  # waits for the disk: a backlog does not grow without bound
@@ -205,8 +211,17 @@ class Ledger(Actor[LedgerMessage]):
                     offer=message.offer,
                 )
             case Vouch(rid, prompt_tokens, completion_tokens):
-                self._urgent = self._written = True
-                return book.vouch(rid, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
+                voucher = book.vouch(rid, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
+                if book.kept_more:
+                    self._urgent = self._written = True
+                    self._promising[rid] += 1
+                    assert self.reply is not None
+                    self.reply.then(lambda _: self.address.tell(Promised(rid), express=True))
+                return voucher
+            case Promised(rid):
+                self._promising[rid] -= 1
+                if self._promising[rid] <= 0:
+                    del self._promising[rid]
             case QuoteCredit(requester, hold):
                 return book.quote(requester, hold)
             case Vouched(voucher, requester):

@@ -561,8 +561,16 @@ class Flushed:
     """From the ledger to itself: the disk has the batch, and may be given the next."""
 
 
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """From the ledger to itself: what a voucher of this request needs is durable."""
+
+    rid: bytes
+
+
 LedgerMessage: TypeAlias = (
     OpenHold
+    | Promised
     | Vouch
     | SettleHold
     | Countersigned

@@ -101,9 +101,16 @@ class Book:
 
     def vouch(self, rid: bytes, *, prompt_tokens: int, completion_tokens: int) -> bytes:
         """What is owed for `rid` by now, while its answer streams: the signed voucher for the worker, to be
-        sent after the next commit. Raises `LedgerRefused` if nothing is held (`no_open`), if it is more
-        than was held (`hold`) or less than the voucher before (`under_settle`), `LedgerReadOnly`."""
+        sent after the next commit if it `kept_more`, else at once.
+
+        Raises `LedgerRefused` if nothing is held (`no_open`), if it is more than was held (`hold`) or less
+        than the voucher before (`under_settle`), `LedgerReadOnly`."""
         return self._requester.vouch(rid, prompt_tokens, completion_tokens)
+
+    @property
+    def kept_more(self) -> bool:
+        """The last voucher is over more than what is durable."""
+        return self._requester.kept_more
 
     def settle(self, rid: bytes, *, prompt_tokens: int, completion_tokens: int, digest: bytes) -> bytes:
         """Pays for what was received and releases the hold; the signed SETTLE for the worker.

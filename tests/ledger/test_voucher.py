@@ -11,6 +11,7 @@ from ledger_world import NET, PRICE, Node, World, world
 
 from opengateway.errors import LedgerRefused
 from opengateway.ledger.entry import SETTLE, ZERO32, EntryInvalid, read_form
+from opengateway.ledger.requester import KEPT_AHEAD
 from opengateway.ledger.voucher import (
     TAG,
     SignedVoucher,
@@ -193,7 +194,8 @@ def test_a_crashed_requester_settles_what_it_vouched_for(pair: tuple[Node, Node]
     assert settle is not None
     assert read_form(settle, NET).entry.kind == SETTLE
     requester.pay(worker, settle)
-    assert worker.book.balance().earned == 10 * PRICE.prompt + 64 * PRICE.completion
+    # Some tokens more than it vouched for: that is what it had kept, and never less than it had sent.
+    assert worker.book.balance().earned == 10 * PRICE.prompt + (64 + KEPT_AHEAD) * PRICE.completion
 
 
 def settled_below(requester: Node, worker: Node) -> tuple[bytes, bytes]:
@@ -315,3 +317,29 @@ def test_no_worker_earns_beyond_what_was_vouched_or_settled(made: World, pair: t
     assert worker.book.balance().earned == 0
     assert requester.book.balance().spent == 0
     assert "EARN" not in [line.kind for line in worker.book.history()]
+
+
+def test_one_voucher_in_many_waits_for_the_disk(pair: tuple[Node, Node]) -> None:
+    requester, worker = pair
+    rid = admitted(requester, worker)
+    waits = []
+    for tokens in range(16, 161, 16):
+        vouch(requester, rid, tokens)
+        waits.append(requester.book.kept_more)
+    assert waits == [True, False, False, False, False, True, False, False, False, False]
+
+
+def test_no_voucher_that_was_sent_is_above_what_a_crash_would_leave(pair: tuple[Node, Node]) -> None:
+    requester, worker = pair
+    rid = admitted(requester, worker)
+    for tokens in range(16, 161, 16):
+        voucher = requester.book.vouch(rid, prompt_tokens=10, completion_tokens=tokens)
+        if requester.book.kept_more:
+            requester.book.commit()
+        worker.book.vouched(voucher, requester.id)
+    requester.crash()
+    [hold] = requester.book.open_holds()
+    settle = requester.book.void(hold.rid)
+    requester.book.commit()
+    assert settle is not None
+    assert worker.book.earn(settle, requester.id)
