@@ -141,9 +141,10 @@ class Listener(Channel):
             self.socket.bind(where)
         except zmq.ZMQError as error:
             if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                why = "is in use by another program" if error.errno == errno.EADDRINUSE else "needs root"
                 raise PortTaken(
-                    f"cannot listen on port {port}: {error.strerror}",
-                    hint="stop the other program, or set wire.port in config.json to 0 for any free port",
+                    f"the port for peers {port} on {host} {why}",
+                    hint="end that program, or choose another port: opengateway config set wire.port 0",
                 ) from error
             if error.errno == errno.EAFNOSUPPORT and self.socket.getsockopt(zmq.IPV6):
                 self.socket.setsockopt(zmq.IPV6, 0)  # a kernel without IPv6

@@ -117,7 +117,8 @@ def test_a_taken_port_is_said_with_what_to_do() -> None:
         port = await a.start()
         with pytest.raises(PortTaken) as caught:
             await b.start(port=port)
-        assert str(port) in caught.value.message and "config.json" in caught.value.hint
+        assert caught.value.message == f"the port for peers {port} on 127.0.0.1 is in use by another program"
+        assert "opengateway config set wire.port" in caught.value.hint
         await a.wire.close()
 
     asyncio.run(main())
