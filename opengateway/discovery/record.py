@@ -68,7 +68,7 @@ class ModelOffer:
     """Microcredits per prompt token."""
     price_completion: int
     demo: bool
-    """The pocket model: shown, never chosen for anybody who did not ask for it by name."""
+    """The pocket model: used on its own link or in a private network only, and only if there is no other."""
     abilities: tuple[str, ...]
     """As engines/protocol.py names them: continue, embed, logprobs, seed ..."""
 
