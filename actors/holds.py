@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
@@ -18,9 +19,11 @@ from actors.messages import (
     SchedulerMessage,
 )
 from opengateway.errors import NotEnoughCredit, OfferOutdated, OpenGatewayError, RequestError
+from opengateway.identity import short
 from opengateway.ledger.admission import Admission
 from opengateway.routing.hold import hold_for
-from opengateway.routing.views import FREE, Price, ServedModel
+from opengateway.routing.views import FREE, PeerView, Price, ServedModel
+from opengateway.units import NodeId
 
 R = TypeVar("R")
 
@@ -53,6 +56,14 @@ def outdated(end: JobEnded) -> bool:
     again = isinstance(end.error, OfferOutdated) and not end.job.requoted
     end.job.requoted = end.job.requoted or again
     return again
+
+
+def order_for(job: Job, peer: NodeId, model: ServedModel, view: PeerView | None) -> Dispatch:
+    """What to ask this peer, before anything is held for it. `view`: what is known of it by now."""
+    ring, name, offer = (view.ring, view.name, view.offer) if view is not None else ("lan", short(peer), b"")
+    return Dispatch(
+        job, peer, ring, name, model.price, secrets.token_bytes(16), b"", offer, digest=model.digest
+    )
 
 
 def hold(

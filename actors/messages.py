@@ -85,6 +85,8 @@ class Dispatch:
     """The signed OPEN; empty if nothing is to be paid."""
     offer: bytes = bytes(32)
     """Hash of the signed record that has this price."""
+    digest: str = ""
+    """Of the model's weights, as the peer says."""
     held: int = 0
     """Micro-credits: the most that may be paid, whatever is delivered."""
 
@@ -133,6 +135,14 @@ class WorkerChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Overcharged:
+    """By our own count this peer claimed too many prompt tokens, for the `times`th time."""
+
+    peer: NodeId
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
 class PeersChanged:
     peers: tuple[PeerView, ...]
 
@@ -178,6 +188,7 @@ SchedulerMessage: TypeAlias = (
     | Admitted
     | JobEnded
     | WorkerChanged
+    | Overcharged
     | PeersChanged
     | Tick
     | FindQuote

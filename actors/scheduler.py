@@ -7,7 +7,6 @@ served here: nobody's request is passed on behind his back.
 
 from __future__ import annotations
 
-import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -27,6 +26,7 @@ from actors.messages import (
     Job,
     JobEnded,
     LedgerMessage,
+    Overcharged,
     PeersChanged,
     RegistryMessage,
     SchedulerMessage,
@@ -40,7 +40,6 @@ from actors.runner import Runner
 from actors.standstill import end_the_stalled
 from actors.waiting import WaitingRoom
 from opengateway.errors import AllBusy, DeadlinePassed, EngineUnavailable, OpenGatewayError, RequestError
-from opengateway.identity import short
 from opengateway.ledger.admission import Admission
 from opengateway.routing.market import Choice, Market
 from opengateway.routing.views import FREE, WorkerView
@@ -115,6 +114,8 @@ class Scheduler(Actor[SchedulerMessage]):
             case PeersChanged(peers):
                 self._market.peers_changed(peers, now=time.monotonic())
                 self._drain()
+            case Overcharged(peer, times):
+                self._market.overcharged(peer, times, time.monotonic())
             case Tick():
                 self.address.tell_later(TICK, Tick(), replace=True)
                 self._expire()
@@ -213,10 +214,7 @@ class Scheduler(Actor[SchedulerMessage]):
             else:
                 self._io.call(runner.begin, job)
             return
-        view = self._market.peer(choice.place)
-        ring, name = (view.ring, view.name) if view is not None else ("lan", short(choice.place))
-        price, rid = choice.model.price, secrets.token_bytes(16)
-        order = Dispatch(job, choice.place, ring, name, price, rid, b"", view.offer if view else b"")
+        order = holds.order_for(job, choice.place, choice.model, self._market.peer(choice.place))
         holds.hold(self._ledger, self.address, order, choice.model, dispatch=self._dispatch)
 
     def _wait(self, job: Job) -> None:

@@ -141,6 +141,9 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
         counters = dict(self._wire.counters)
         counters |= {f"asking_{key}": value for key, value in self._switchboard.asker.counters.items()}
         counters |= {f"answering_{key}": value for key, value in self._switchboard.answerer.counters.items()}
+        counters |= {
+            f"recount_{key}": value for key, value in self._switchboard.paying.recount.counters.items()
+        }
         return {
             "port": self._port.number,
             "lan_problem": self._lan.problem if self._lan is not None else "switched off",

@@ -21,25 +21,23 @@ from actors.messages import (
     Dispatch,
     Earn,
     Job,
-    JobEnded,
     LedgerMessage,
     PeerDown,
     PeerUp,
     RecordSeen,
     RegistryMessage,
     SchedulerMessage,
-    SettleHold,
     Submit,
-    Unanswered,
     Unserved,
-    Vouch,
     Vouched,
 )
+from actors.paying import Paying
 from actors.quotes import Quotes
+from actors.recount import FindEngine
 from actors.rumours import Rumours
 from opengateway.discovery.record import offer_of
 from opengateway.engines.answering import Answerer
-from opengateway.engines.asking import Asker, Ticket
+from opengateway.engines.asking import Asker
 from opengateway.engines.incoming import Incoming
 from opengateway.engines.refusal import open_refusal, sign_refusal
 from opengateway.engines.stream import Finished, Route
@@ -86,6 +84,7 @@ class Switchboard:
         ledger: Address[LedgerMessage],
         now_ms: Callable[[], int],
         sweep_to: NodeId | None = None,
+        same_model: FindEngine = lambda _: None,
     ) -> None:
         self._io = io
         self._registry = registry
@@ -99,6 +98,7 @@ class Switchboard:
         self.exchange = Exchange(io, ledger, send=self.send, sweep_to=sweep_to)
         self._identity, self._net, self._now_ms = identity, net, now_ms
         self.asker = Asker(net, self.send, self.hang_up)
+        self.paying = Paying(io, ledger, scheduler, self.asker, same_model=same_model, send=self.send)
         self.quotes = Quotes(
             io,
             scheduler,
@@ -139,11 +139,11 @@ class Switchboard:
         self.send(peer, RecordChanged(self.own_record()))
         self.exchange.met(peer)
         self.rumours.met(peer)
-        # What the last session did not deliver: the peer takes our SETTLEs in their order only.
-        self._ledger.ask(Unanswered(peer)).then(lambda r: self._io.call(self._settle_again, peer, r))
+        self.paying.met(peer)
 
     def peer_down(self, peer: NodeId, reason: str) -> None:
         self.asker.lost(peer, reason)
+        self.paying.recount.hurry()
         self.answerer.lost(peer)
         self.exchange.lost(peer)
         self.rumours.lost(peer)
@@ -181,6 +181,7 @@ class Switchboard:
     def dispatch(self, order: Dispatch) -> None:
         job = order.job
         route = Route(short(order.peer), order.peer_name, order.ring, job.request.model)
+        counted = self.paying.recounted(order)
         self.asker.ask(
             order.peer,
             job.request,
@@ -189,42 +190,9 @@ class Switchboard:
             deadline_ms=int(max(0.0, job.deadline - time.monotonic()) * 1000),
             opening=order.entry,
             salt=order.rid,
-            ended=lambda ticket: self._ended(order, ticket),
-            vouch=(lambda ticket: self._vouch(order, ticket)) if order.entry else None,
+            ended=lambda ticket: self.paying.ended(order, ticket, counted),
+            vouch=(lambda ticket: self.paying.vouch(order, ticket)) if order.entry else None,
         )
-
-    def _vouch(self, order: Dispatch, ticket: Ticket) -> None:
-        """An instalment has come: sign for it. Express, as the worker stands still without it."""
-        prompt_tokens, completion_tokens = _within(order, ticket.least_prompt, ticket.came)
-        ask = Vouch(order.rid, prompt_tokens, completion_tokens)
-        self._ledger.ask(ask, express=True).then(lambda r: self._io.call(self._vouched, ticket, r))
-
-    def _vouched(self, ticket: Ticket, reply: Reply[bytes]) -> None:
-        voucher = _value(reply)
-        if voucher and self.asker.knows(ticket):
-            self.send(ticket.peer, Voucher(ticket.number, voucher))
-
-    def _ended(self, order: Dispatch, ticket: Ticket) -> None:
-        prompt_tokens, completion_tokens = ticket.owed_tokens()
-        stream = order.job.stream
-        if order.entry:
-            prompt_tokens, completion_tokens = _within(order, prompt_tokens, completion_tokens)
-            amount = prompt_tokens * order.price.prompt + completion_tokens * order.price.completion
-            stream.cost = amount
-            settle = SettleHold(order.rid, prompt_tokens, completion_tokens, ticket.digest())
-            self._ledger.ask(settle).then(lambda r: self._io.call(self._settled, ticket, r))
-        if ticket.finished is not None:
-            stream.finish(ticket.finished)
-        self._scheduler.tell(JobEnded(order.job, order.peer, ticket.finished, ticket.error, order.held))
-
-    def _settled(self, ticket: Ticket, reply: Reply[bytes]) -> None:
-        entry = _value(reply)
-        if entry:
-            self.send(ticket.peer, Settle(ticket.number, entry))
-
-    def _settle_again(self, peer: NodeId, reply: Reply[list[bytes]]) -> None:
-        for entry in _value(reply) or ():
-            self.send(peer, Settle(0, entry))
 
     # -- peers' requests at this node ----------------------------------------------------------
 
@@ -270,17 +238,6 @@ class Switchboard:
         entry = _value(reply)
         if entry:
             self.send(peer, Earned(stream, entry))
-
-
-def _within(order: Dispatch, prompt_tokens: int, completion_tokens: int) -> tuple[int, int]:
-    """These tokens as far as we were ready to pay for them."""
-    price = order.price
-    if price.prompt:
-        prompt_tokens = min(prompt_tokens, order.held // price.prompt)
-    if price.completion:  # an answer may be longer than we were ready to pay for
-        left = order.held - prompt_tokens * price.prompt
-        completion_tokens = min(completion_tokens, left // price.completion)
-    return prompt_tokens, completion_tokens
 
 
 def _value(reply: Reply[R]) -> R | None:

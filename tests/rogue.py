@@ -51,12 +51,14 @@ def now_ms() -> int:
 
 
 class Rogue:
-    def __init__(self, folder: Path, node: Node, name: str, *, serves: bool) -> None:
+    def __init__(
+        self, folder: Path, node: Node, name: str, *, serves: bool, offer: ModelOffer = GOLD
+    ) -> None:
         network = node.config["network"]
         self.net = network_id(network["name"], network["secret"])
         self.identity = Identity.generate()
         self.book = Book(folder / name / "ledger.db", self.identity, self.net, now_ms=now_ms)
-        self.serves = serves
+        self.serves, self.offered = serves, offer
         self.heard: list[Message] = []
         self.peer: NodeId | None = None
         self.record: NodeRecord
@@ -70,7 +72,7 @@ class Rogue:
 
     def _own_record(self, name: str) -> bytes:
         now = now_ms()
-        offers = (GOLD,) if self.serves else ()
+        offers = (self.offered,) if self.serves else ()
         state, slots = ("ready", 4) if offers else ("client", 0)
         record = NodeRecord(
             self.identity.node_id, name, "0", "eu-central-1", "DE", (), (), (), offers, slots, state, now,
@@ -99,8 +101,8 @@ class Rogue:
                 admission = self.book.admit(
                     message.opening,
                     peer,
-                    price_prompt=GOLD.price_prompt,
-                    price_completion=GOLD.price_completion,
+                    price_prompt=self.offered.price_prompt,
+                    price_completion=self.offered.price_completion,
                 )
                 self.book.commit()
                 self.answers(message, admission.rid)
@@ -189,10 +191,10 @@ class Rogue:
 
 @contextlib.asynccontextmanager
 async def rogue(
-    folder: Path, node: Node, name: str = "rogue", *, serves: bool = False
+    folder: Path, node: Node, name: str = "rogue", *, serves: bool = False, offer: ModelOffer = GOLD
 ) -> AsyncIterator[Rogue]:
     """A rogue that has a session with `node`."""
-    made = Rogue(folder, node, name, serves=serves)
+    made = Rogue(folder, node, name, serves=serves, offer=offer)
     try:
         await made.wire.start("127.0.0.1", 0)
         made.wire.dial(f"tcp://{node.endpoint}")

@@ -55,6 +55,13 @@ class Engines:
             self.hint = NOTHING_FOUND
         return [self._employ(engine) for engine in engines]
 
+    def with_digest(self, digest: str) -> Engine | None:
+        """One that serves these very weights now, under whatever name."""
+        for view in list(self.views.values()):
+            if view.state == "running" and any(model.digest == digest for model in view.models):
+                return self.running.get(view.name)
+        return None
+
     def add(self, engine: Engine) -> Address[WorkerMessage] | None:
         """A worker for an engine that was found later. None if it has one."""
         return None if _label(engine) in self.workers else self._employ(engine)

@@ -189,6 +189,7 @@ class Node:
             ledger=self.ledger,
             now_ms=_now_ms,
             sweep_to=from_base32(main) if (main := self.config.ledger.sweep_to) else None,
+            same_model=self.engines.with_digest,
         )
 
     def _wire(self, handler: Switchboard, record: Callable[[], bytes]) -> Wire:

@@ -40,6 +40,11 @@ LEAVE_S: Final = 2.0
 """Seconds for the child to leave when its stdin closes, and again after SIGTERM; measured 5 ms."""
 DYING_S: Final = 1.0
 """Seconds between a connection's end and its process's at most; a large core is being freed meanwhile."""
+PROMPT_FIELDS: Final = frozenset(
+    {"messages", "tools", "tool_choice", "response_format", "json_schema", "grammar", "chat_template_kwargs"}
+    | {"parallel_tool_calls", "reasoning_effort", "continue_final_message", "add_generation_prompt"}
+)
+"""Of a request's body what a chat template may look at."""
 LAST_WORDS: Final = 5
 """Lines of the log that an error quotes."""
 
@@ -130,12 +135,20 @@ class LlamaServer:
         except (EngineFailed, EngineUnavailable) as error:
             raise await self._explained(error) from error
 
-    async def count_tokens(self, model: str, text: str) -> int | None:
-        del model
-        if self._client is None:
-            raise self._down()
-        body = orjson.dumps({"content": text, "add_special": True})
-        return len((await self._client.post_json(self._client.url("/tokenize"), body))["tokens"])
+    async def count_prompt(self, request: GenerateRequest) -> int | None:
+        """Chat and plain completions; 1 ms. Pictures have no count that llama.cpp would tell."""
+        client = self._client_for(request)
+        if request.kind == "chat":
+            body = {key: value for key, value in request.body.items() if key in PROMPT_FIELDS}
+            told = await client.post_json(client.url("/v1/chat/completions/input_tokens"), orjson.dumps(body))
+            count = told.get("input_tokens") if isinstance(told, dict) else None
+            return count if type(count) is int else None
+        text = request.body.get("prompt")
+        if request.kind != "completion" or not isinstance(text, str):
+            return None
+        body = {"content": text, "add_special": True, "parse_special": True}
+        told = await client.post_json(client.url("/tokenize"), orjson.dumps(body))
+        return len(told["tokens"])
 
     async def busy_slots(self) -> int:
         """Slots that are at work inside llama.cpp now, the engine's own word for it."""

@@ -101,9 +101,9 @@ class Ollama:
         never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         return await never
 
-    async def count_tokens(self, model: str, text: str) -> int | None:
+    async def count_prompt(self, request: GenerateRequest) -> int | None:
         """Ollama has no such call."""
-        del model, text
+        del request
         return None
 
     # -- answers ---------------------------------------------------------------------

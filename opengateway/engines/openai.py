@@ -60,9 +60,9 @@ class OpenAIServer:
     async def embed(self, request: GenerateRequest) -> dict[str, Any]:
         return await self._client.embed(request, request.model or self._model)
 
-    async def count_tokens(self, model: str, text: str) -> int | None:
+    async def count_prompt(self, request: GenerateRequest) -> int | None:
         """OpenAI's protocol has no such call."""
-        del model, text
+        del request
         return None
 
     async def health(self) -> None:

@@ -76,8 +76,9 @@ class Engine(Protocol):
     async def embed(self, request: GenerateRequest) -> dict[str, Any]:
         """The OpenAI embeddings response for `body["input"]`."""
 
-    async def count_tokens(self, model: str, text: str) -> int | None:
-        """Prompt tokens of a plain text; None where the engine cannot tell."""
+    async def count_prompt(self, request: GenerateRequest) -> int | None:
+        """Prompt tokens that this request would have here, without answering it and without a slot. None
+        where the engine cannot tell."""
 
     async def health(self) -> None:
         """Returns if it answers, raises `EngineUnavailable` if it does not."""

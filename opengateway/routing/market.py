@@ -27,6 +27,10 @@ Place: TypeAlias = str | NodeId
 PENALTY = 5.0
 """Seconds for which a place that has just failed is asked last. A crashed engine is back within 2 s; a
 peer that broke for another reason deserves a pause, not a ban."""
+DISTRUST = 60.0
+"""Seconds more that a place is reckoned with for every time that it claimed too many tokens, for an hour:
+it is asked where nobody else will do. It was not paid for them, so a ban would cost us more than it."""
+DISTRUST_FOR = 3600.0
 RETURNING = 5.0
 """Seconds for which a model that no peer offers any more is waited for: a peer whose engine is being
 restarted takes its models out of its record, and puts them in again 0.5 s later."""
@@ -50,6 +54,8 @@ class Market:
         self._penalised: dict[Place, float] = {}
         self._full_until: dict[Place, float] = {}
         """Of places that have said themselves that they are busy."""
+        self._distrusted: dict[Place, tuple[float, float]] = {}
+        """Seconds more, and until when."""
         self._vanished: dict[str, float] = {}
         """When peers ceased to offer a model."""
 
@@ -95,6 +101,11 @@ class Market:
         self._penalised[place] = now + pause
         if isinstance(error, AllBusy):
             self._full_until[place] = now + pause
+
+    def overcharged(self, place: Place, times: int, now: float) -> None:
+        """It claimed more tokens than there were. A new session does not make that undone."""
+        kept = {one: (more, until) for one, (more, until) in self._distrusted.items() if until > now}
+        self._distrusted = kept | {place: (DISTRUST * times, now + DISTRUST_FOR)}
 
     def local_price(self, model: str) -> Price:
         """What this node asks for a model that it serves."""
@@ -150,7 +161,7 @@ class Market:
             best = order(free, scope)[0]
             return Choice(best.place, models[best.place], best.ring)
         eta = min((offer.penalty_s for offer, _ in found if offer.penalty_s > 0), default=1.0)
-        return AllBusy(f"everyone who serves {wanted} is busy", retry_after=max(1.0, eta))
+        return AllBusy(f"everyone who serves {wanted} is busy", retry_after=min(60.0, max(1.0, eta)))
 
     def _may_return(self, wanted: str, now: float) -> bool:
         fresh = {name for name, at in self._vanished.items() if now - at < RETURNING}
@@ -182,9 +193,11 @@ class Market:
     def _offer(
         self, place: Place, model: ServedModel, *, ring: str, rtt: float, slots: int, now: float
     ) -> Offer:
-        until = self._penalised.get(place, 0.0)
+        penalty = max(0.0, self._penalised.get(place, 0.0) - now)
+        more, until = self._distrusted.get(place, (0.0, 0.0))
         busy = self._busy.get(place, 0)
-        return Offer(place, ring, rtt, slots, busy, model.generate_tps, max(0.0, until - now))
+        penalty += more if until > now else 0.0
+        return Offer(place, ring, rtt, slots, busy, model.generate_tps, penalty)
 
     def _best(self, scope: str) -> str:
         """The model for a request that names none: the configured one if it is served, else the largest

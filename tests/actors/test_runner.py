@@ -60,7 +60,7 @@ class Script:
         self.asked += 1
         return {"data": [], "usage": {"prompt_tokens": 4}}
 
-    async def count_tokens(self, model: str, text: str) -> int | None:
+    async def count_prompt(self, request: GenerateRequest) -> int | None:
         return None
 
     async def ended(self) -> str:

@@ -91,7 +91,7 @@ class Gate:
     async def embed(self, request: GenerateRequest) -> dict[str, Any]:
         return {}
 
-    async def count_tokens(self, model: str, text: str) -> int | None:
+    async def count_prompt(self, request: GenerateRequest) -> int | None:
         return None
 
     async def ended(self) -> str:

@@ -80,7 +80,28 @@ def test_usage_and_times_are_told(tmp_path: Path) -> None:
                 assert end.generate_seconds > 0
             _, end = await run(engine, chat("Tell me a story.", max_completion_tokens=5))
             assert (end.reason, end.completion_tokens) == ("length", 5)
-            assert await engine.count_tokens("pocket", "hello there") == 4
+
+    asyncio.run(main())
+
+
+def test_a_prompt_is_counted_as_it_will_be_when_it_is_answered(tmp_path: Path) -> None:
+    function = {"name": "get_weather", "parameters": {"type": "object", "properties": {}}}
+    begun = [{"role": "user", "content": "Count."}, {"role": "assistant", "content": "1, 2"}]
+    plain = {"prompt": "<|im_start|>user\nHello<|im_end|>\n", "max_tokens": 1}
+    requests = [
+        chat("What is 2+2?", max_tokens=1),
+        chat("", messages=begun, max_tokens=1),
+        chat("Is it warm?", tools=[{"type": "function", "function": function}], max_tokens=1),
+        GenerateRequest("completion", "", plain, stream=False),
+    ]
+
+    async def main() -> None:
+        async with pocket_engine(tmp_path) as engine:
+            for request in requests:
+                counted = await engine.count_prompt(request)
+                _, end = await run(engine, request)
+                assert counted == end.prompt_tokens
+            assert await engine.count_prompt(GenerateRequest("embedding", "", {"input": "x"})) is None
 
     asyncio.run(main())
 
