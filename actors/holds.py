@@ -33,11 +33,16 @@ LIMITS = {"max_tokens", "max_completion_tokens"}
 
 
 def admit(
-    ledger: Address[LedgerMessage], scheduler: Address[SchedulerMessage], job: Job, price: Price
+    ledger: Address[LedgerMessage],
+    scheduler: Address[SchedulerMessage],
+    job: Job,
+    price: Price,
+    *,
+    near: bool,
 ) -> None:
     """May the peer whose job this is be served? Answered by `Admitted`."""
     assert job.origin is not None
-    ask = Admit(job.opening, job.origin, price.prompt, price.completion)
+    ask = Admit(job.opening, job.origin, price.prompt, price.completion, near)
 
     def answered(reply: Reply[Admission]) -> None:
         scheduler.tell(Admitted(job, *_answer(reply)))

@@ -248,6 +248,7 @@ class Ledger(Actor[LedgerMessage]):
                     offers=self._offers(),
                     price_prompt=message.price_prompt,
                     price_completion=message.price_completion,
+                    near=message.near,
                 )
             case Delivered(rid, requester, prompt_tokens, completion_tokens):
                 self._written = True

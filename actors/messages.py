@@ -466,6 +466,8 @@ class Admit(Request[Admission]):
     requester: NodeId
     price_prompt: int
     price_completion: int
+    near: bool = False
+    """On our own link, or in a private network: no stranger."""
 
 
 @dataclass(frozen=True, slots=True)

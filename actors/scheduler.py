@@ -151,7 +151,8 @@ class Scheduler(Actor[SchedulerMessage]):
         if price == FREE and not job.opening:
             self._place(job)
             return
-        holds.admit(self._ledger, self.address, job, price)
+        near = self._private or self._market.on_link(job.origin)
+        holds.admit(self._ledger, self.address, job, price, near=near)
 
     def _admitted(self, job: Job, admission: Admission | None, error: OpenGatewayError | None) -> None:
         if admission is None:

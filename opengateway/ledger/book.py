@@ -156,15 +156,19 @@ class Book:
         price_completion: int,
         model: str = "",
         offers: Collection[bytes] = (),
+        near: bool = False,
     ) -> Admission:
         """Whether this OPEN is good for the work it asks for; checks in the order of their cost.
 
         The prices are those that this node asks for; `model` the one asked for, where the OPEN must name it;
-        `offers` hashes of its last signed offers, one of which the OPEN must link to.
+        `offers` hashes of its last signed offers, one of which the OPEN must link to; `near`: the requester
+        is on our own link or in our private network, and need not show what strangers must.
         An empty `opening` is enough for free work. Raises `NotEnoughCredit` (with `missing` and a hint),
         `OfferOutdated`, `LedgerRefused`, `LedgerReadOnly`, `DiskFull`.
         """
-        return self._worker.admit(opening, requester, Price(price_prompt, price_completion), model, offers)
+        return self._worker.admit(
+            opening, requester, Price(price_prompt, price_completion), model, offers, near=near
+        )
 
     def measured(self, capacity: int) -> None:
         """What this node could earn in an hour (ucr): the pool for strangers is refilled by 1 % of it."""

@@ -81,6 +81,11 @@ class Market:
     def peer(self, node_id: NodeId) -> PeerView | None:
         return self._peers.get(node_id)
 
+    def on_link(self, node_id: NodeId) -> bool:
+        """Whether this peer is on our own link; not while nobody has told us of it."""
+        view = self._peers.get(node_id)
+        return view is not None and view.ring == "lan"
+
     def took(self, place: Place) -> None:
         """A request was sent there."""
         self._busy[place] += 1

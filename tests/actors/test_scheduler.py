@@ -386,6 +386,22 @@ def test_a_peers_job_is_admitted_by_the_ledger_first(bench: Bench) -> None:
     assert (job.rid, job.lead, job.secured) == (b"r" * 16, 128, True)
 
 
+@pytest.mark.parametrize(
+    ("ring", "private", "near"), [("lan", False, True), ("nearest", False, False), ("world", True, True)]
+)
+def test_who_asks_from_our_link_or_network_is_no_stranger(ring: str, private: bool, near: bool) -> None:
+    bench = Bench(private=private)
+    bench.start()
+    try:
+        bench.serve()
+        bench.address.tell(PeersChanged((PeerView(ASKER, "asker", ring, 1.0, 0, ()),)))
+        bench.submit(origin=ASKER, opening=b"open", scope="local")
+        admit, _ = bench.heard("ledger", Admit)
+        assert admit.near is near
+    finally:
+        bench.stop()
+
+
 def test_an_admitted_job_whose_peer_left_is_given_back_to_the_ledger(bench: Bench) -> None:
     bench.serve()
     job = bench.submit(origin=ASKER, opening=b"open", scope="local")

@@ -165,6 +165,18 @@ def test_what_strangers_must_show_is_asked_of_strangers_only(made: World) -> Non
     assert worker.book.peer(stranger.id).reserved == 0
 
 
+def test_who_is_near_need_not_show_what_strangers_must(made: World) -> None:
+    neighbour, worker = made.node("neighbour"), made.node("worker", ROOM)
+
+    def stamp(requester: NodeId, opening: Signed) -> None:
+        raise NotEnoughCredit("no stamp")
+
+    worker.book.check_strangers(stamp)
+    _, opening = neighbour.open(worker, prompt=0, most=100, price=UNIT)
+    found = worker.book.admit(opening, neighbour.id, price_prompt=0, price_completion=1, near=True)
+    assert found.unsecured == 100
+
+
 @pytest.mark.parametrize(
     ("link", "price", "reason"),
     [(bytes(32), UNIT, "offer"), (b"n" * 32, Price(0, 2), "price"), (b"o" * 32, UNIT, "offer")],
