@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from lab.hosts import Lab
+from lab.internet import Internet, three_regions, tun_unavailable
 from lab.namespaces import unavailable
 
 
@@ -13,3 +14,11 @@ def lab() -> Iterator[Lab]:
         pytest.skip(reason)
     with Lab() as built:
         yield built
+
+
+@pytest.fixture
+def net(lab: Lab) -> Internet:
+    """Three regions, and nobody there yet."""
+    if reason := tun_unavailable():
+        pytest.skip(reason)
+    return three_regions(lab)

@@ -18,7 +18,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from itertools import count
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 from lab.namespaces import FOLDER, RUN_LIMIT_S, delete, ip, nat_unavailable, ours, owner, unavailable
 
@@ -200,6 +200,10 @@ class Link:
 NatKind = Literal["cone", "symmetric"]
 
 
+class Part(Protocol):
+    def close(self) -> None: ...
+
+
 class Lab:
     """Everything that one test builds. Gone at the end of `with`, also after an error."""
 
@@ -207,7 +211,7 @@ class Lab:
         if reason := unavailable():
             raise LabUnavailable(reason)
         self._prefix = f"{owner()}-{next(_numbers)}"
-        self._parts: list[Host | Link] = []
+        self._parts: list[Part] = []
         self._links = count(1)
         atexit.register(self.close)
 
@@ -228,6 +232,10 @@ class Lab:
         for host in hosts:
             link.join(host)
         return link
+
+    def take(self, part: Part) -> None:
+        """Something else that ends with the lab: what was made last ends first."""
+        self._parts.append(part)
 
     def nat_box(self, *, inside: Link, outside: Link, kind: NatKind = "cone", name: str = "") -> Host:
         """A router as homes have them. Every host on `inside` gets it as its way out.

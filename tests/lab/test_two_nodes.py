@@ -2,69 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from lab.hosts import Host, Lab, Link
+from lab.hosts import Lab, Link
+from lab.whole_node import COMMAND_LIMIT_S, Node, until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
-
-COMMAND_LIMIT_S = 40
-
-
-class Node:
-    """The installed program on a host, with a home of its own and otherwise its defaults."""
-
-    def __init__(self, host: Host, home: Path, engine: str) -> None:
-        self.host, self.home = host, home
-        home.mkdir()
-        (home / "config.json").write_text(json.dumps({"node_name": host.name, "engine": {"kind": engine}}))
-        self._environment = os.environ | {"OPENGATEWAY_HOME": str(home)}
-
-    def type(self, *words: str) -> str:
-        """What `opengateway WORDS` prints; it must succeed."""
-        done = self._run(words)
-        assert done.returncode == 0, f"opengateway {' '.join(words)}: {done.stdout}{done.stderr}"
-        return done.stdout
-
-    def type_anyway(self, *words: str) -> str:
-        """What it prints, errors included."""
-        done = self._run(words)
-        return done.stdout + done.stderr
-
-    def _run(self, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "opengateway", *words]
-        return self.host.run(command, env=self._environment, check=False, timeout=COMMAND_LIMIT_S)
-
-    def start(self) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "opengateway", "start"]
-        return self.host.popen(command, env=self._environment, stdout=subprocess.DEVNULL)
-
-    def peers(self) -> dict[str, dict[str, Any]]:
-        """Those it has a session with, by name."""
-        listed = json.loads(self.type("peers", "--json"))["peers"]
-        return {peer["name"]: peer for peer in listed if peer["state"] == "up"}
-
-    @property
-    def pid(self) -> int:
-        return int(json.loads(self.type("status", "--json"))["pid"])
-
-
-def until(condition: Callable[[], object], what: str, within_s: float) -> float:
-    """Seconds until it came about."""
-    start = time.monotonic()
-    while not condition():
-        assert time.monotonic() - start < within_s, f"{what}: not within {within_s} s"
-        time.sleep(0.05)
-    return time.monotonic() - start
 
 
 @pytest.fixture
@@ -82,9 +30,7 @@ def network(lab: Lab, tmp_path: Path) -> Iterator[tuple[Node, Node, Link]]:
         yield asking, serving, link
     finally:
         for node in (asking, serving):  # shown where the test failed
-            print(f"\n{node.host.name}: {node.type_anyway('peers', '--json')}")
-            for log in sorted((node.home / "logs").glob("*")):
-                print(log.read_text()[-8000:])
+            print(node.tell())
 
 
 def test_two_started_nodes_see_each_other_and_one_answers_for_the_other(
