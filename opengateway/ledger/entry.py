@@ -12,7 +12,7 @@ Needs PyNaCl and cbor2 and nothing else of a node, because the audit tool reads 
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cbor2
 
@@ -122,6 +122,8 @@ _FORM: tuple[tuple[type, int], ...] = (
     (int, 0), (int, 0), (int, 0), (int, 0), (int, 0), (bytes, 32),
 )  # fmt: skip
 """Type of every field, and the exact length of the byte strings."""
+_TYPES = [kind for kind, _ in _FORM]
+_LENGTHS = [(place, length) for place, (_, length) in enumerate(_FORM) if length]
 
 
 def leaf_of(body: bytes) -> bytes:
@@ -150,17 +152,15 @@ def read_body(body: bytes, net: bytes) -> Entry:
         fields = cbor2.loads(body)
     except Exception as error:  # cbor2 raises many kinds on hostile input
         raise EntryInvalid("format", f"unreadable: {type(error).__name__}") from error
-    if type(fields) is not list or len(fields) != len(_FORM):
-        raise EntryInvalid("format", f"not an array of {len(_FORM)}")
-    for place, (value, (kind, length)) in enumerate(zip(fields, _FORM, strict=True)):
-        if type(value) is not kind:
-            raise EntryInvalid("format", f"field {place} is {type(value).__name__}, not {kind.__name__}")
-        if type(value) is int:
-            if not 0 <= value < INTEGER_LIMIT:
-                raise EntryInvalid("format", f"field {place} is out of range: {value}")
-        elif type(value) is bytes and len(value) != length:
-            raise EntryInvalid("format", f"field {place} has {len(value)} bytes, not {length}")
+    if type(fields) is not list or list(map(type, fields)) != _TYPES:
+        raise EntryInvalid("format", _misfit(fields))
+    for place, length in _LENGTHS:
+        if len(fields[place]) != length:
+            raise EntryInvalid("format", f"field {place} has {len(fields[place])} bytes, not {length}")
     entry = Entry._make(fields)
+    numbers = (entry.version, entry.kind, entry.seq, entry.t_ms, *entry[11:24])
+    if min(numbers) < 0 or max(numbers) >= INTEGER_LIMIT:
+        raise EntryInvalid("format", "a number is out of range")
     if len(entry.model) > MODEL_LIMIT:
         raise EntryInvalid("format", f"a model's name of {len(entry.model)} characters")
     try:
@@ -176,6 +176,14 @@ def read_body(body: bytes, net: bytes) -> Entry:
     if entry.kind not in SUPPORTED:
         raise EntryInvalid("kind", KINDS[entry.kind] if entry.kind < len(KINDS) else str(entry.kind))
     return entry
+
+
+def _misfit(fields: Any) -> str:
+    if type(fields) is not list or len(fields) != len(_TYPES):
+        return f"not an array of {len(_TYPES)}"
+    wrong = ((p, v, k) for p, (v, k) in enumerate(zip(fields, _TYPES, strict=True)) if type(v) is not k)
+    place, value, kind = next(wrong)
+    return f"field {place} is {type(value).__name__}, not {kind.__name__}"
 
 
 def read_wire(data: bytes) -> tuple[bytes, bytes]:

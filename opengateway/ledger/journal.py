@@ -37,15 +37,25 @@ RECENT = 1024
 """Entries kept as they were read: the OPEN that is settled now was read 1 to 20 s ago, at 15 us each time."""
 
 
-@contextmanager
-def refusing() -> Iterator[None]:
-    """A broken rule is a refusal here, named as the audit names it: E_AMOUNT is `amount`."""
-    try:
-        yield
-    except RuleBroken as error:
-        raise LedgerRefused(f"the entry breaks a rule: {error}", reason=error.code[2:].lower()) from error
-    except EntryInvalid as error:
-        raise LedgerRefused(f"no valid ledger entry: {error}", reason=error.reason) from error
+class _Refusing:
+    """`with refusing:` a broken rule is a refusal, named as the audit names it: E_AMOUNT is `amount`.
+
+    One object for all, because it stands eleven times in the way of a receipt: a generator each time took
+    40 us of the 500."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, RuleBroken):
+            raise LedgerRefused(f"the entry breaks a rule: {error}", reason=error.code[2:].lower()) from error
+        if isinstance(error, EntryInvalid):
+            raise LedgerRefused(f"no valid ledger entry: {error}", reason=error.reason) from error
+
+
+refusing = _Refusing()
 
 
 class Journal:
@@ -120,7 +130,7 @@ class Journal:
     def next(self, draft: Draft) -> Signed:
         """The next entry of our chain, not yet part of it. Raises `LedgerRefused`, `LedgerReadOnly`."""
         self.vault.require_writable()
-        with refusing():
+        with refusing:
             new = self.vault.chain.next(draft, self.debts.pair(draft.peer), self.now_ms())
         self._keep(new.body, new.entry)
         return new
@@ -129,7 +139,7 @@ class Journal:
 
     def form(self, data: bytes, kind: int, author: NodeId) -> Signed:
         """An entry of this kind, by this author, for us, that keeps the rules; signature still to check."""
-        with refusing():
+        with refusing:
             found = read_form(data, self.net)
             check_terms(found.entry)
         if found.entry.kind != kind:
@@ -154,7 +164,7 @@ class Journal:
             )
 
     def require_signature(self, found: Signed) -> None:
-        with refusing():
+        with refusing:
             require_signature(found)
 
     def require_consistent(self, found: Signed, known: Signed) -> None:

@@ -156,7 +156,7 @@ class Requester:
             raise LedgerRefused("this SETTLE has its EARN already", reason="duplicate")
         journal.witness(half)
         settle = journal.stored(row)
-        with refusing():
+        with refusing:
             check_halves(settle.entry, settle.leaf, half.entry)
         journal.remember(half)
         journal.vault.store.add_half(settle.entry, half)

@@ -79,23 +79,22 @@ def totals_after(before: Totals, entry: Entry) -> Totals:
 
 
 def pair_after(before: Pair, entry: Entry) -> Pair:
+    served, consumed, moved_in, moved_out = before
     if entry.kind == SETTLE:
-        return before._replace(consumed=before.consumed + entry.amount)
+        return Pair(served, consumed + entry.amount, moved_in, moved_out)
     if entry.kind == EARN:
-        return before._replace(served=before.served + entry.amount)
+        return Pair(served + entry.amount, consumed, moved_in, moved_out)
     if entry.kind == ADJ:
-        return before._replace(
-            moved_in=before.moved_in + entry.amount, moved_out=before.moved_out + entry.hold
-        )
+        return Pair(served, consumed, moved_in + entry.amount, moved_out + entry.hold)
     return before
 
 
 def totals_in(entry: Entry) -> Totals:
-    return Totals(entry.given, entry.taken, entry.held)
+    return Totals._make(entry[17:20])
 
 
 def pair_in(entry: Entry) -> Pair:
-    return Pair(entry.served, entry.consumed, entry.moved_in, entry.moved_out)
+    return Pair._make(entry[20:24])
 
 
 def check_terms(entry: Entry) -> None:

@@ -169,7 +169,7 @@ class Transfers:
         return True
 
     def _require_receipt(self, mandate: Mandate, data: bytes) -> Signed:
-        with refusing():
+        with refusing:
             found = read_form(data, self._journal.net)
             check_terms(found.entry)
         entry = found.entry
@@ -189,7 +189,7 @@ class Transfers:
         mine = journal.stored(row) if row else None
         if row is None or mine is None:
             raise LedgerRefused("no leg of a transfer that this one answers", reason="mismatch")
-        with refusing():
+        with refusing:
             check_counter_leg(mine.entry, half.entry)
         if row.peer_body is not None:
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 import cbor2
 
 from opengateway.ledger.entry import ADJ, EntryInvalid, Signed, leaf_of, read_body, signed_by_author
-from opengateway.ledger.rules import RuleBroken, check_legs, pair_in, totals_after, totals_in
+from opengateway.ledger.rules import RuleBroken, check_legs, totals_after, totals_in
 from opengateway.ledger.voucher import UNDER_SETTLE, check_under_settle
 
 FORK, HISTORY, DUPLICATE, LEGS = "F1-fork", "F2-history", "F3-duplicate", "F4-transfer"
@@ -44,8 +44,12 @@ def compare(first: Signed, second: Signed) -> None:
         raise Contradiction(LEGS, earlier, later)
     shrinks = b.t_ms < a.t_ms or b.given < a.given or b.taken < a.taken
     if a.peer == b.peer:
-        shrinks = shrinks or any(
-            later < earlier for earlier, later in zip(pair_in(a), pair_in(b), strict=True)
+        shrinks = (
+            shrinks
+            or b.served < a.served
+            or b.consumed < a.consumed
+            or b.moved_in < a.moved_in
+            or b.moved_out < a.moved_out
         )
     if b.seq == a.seq + 1:
         try:

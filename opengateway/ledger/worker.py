@@ -127,7 +127,7 @@ class Worker:
     def vouched(self, voucher: bytes, requester: NodeId) -> int:
         journal = self._journal
         journal.vault.require_writable()
-        with refusing():
+        with refusing:
             new = read_voucher(voucher)
         leaf = new.voucher.open_leaf
         key = self._leaves.get(leaf)
@@ -143,7 +143,7 @@ class Worker:
         return new.voucher.completion_tokens
 
     def _require_promises(self, new: Voucher, last: SignedVoucher | None, opened: Entry) -> None:
-        with refusing():
+        with refusing:
             terms = new.terms(opened)
         if terms.completion_tokens > opened.completion_tokens or new.t_ms < opened.t_ms:
             raise LedgerRefused("a voucher beyond its OPEN", reason="hold")
@@ -213,7 +213,7 @@ class Worker:
     def _require_settles(self, half: Signed, opening: Opening, earned: int) -> None:
         entry = half.entry
         opened = self._journal.read(opening.body)
-        with refusing():
+        with refusing:
             check_release(opened, leaf_of(opening.body), entry)
         self._require_what_was_vouched(half)
         if entry.t_ms > self._journal.now_ms() + CLOCKS_APART_MS:
