@@ -11,7 +11,9 @@ from opengateway.transport.memory import Internet
 from opengateway.units import NodeId
 from opengateway.wire.hub import Wire
 from opengateway.wire.limits import Limits
-from opengateway.wire.messages import Message
+from opengateway.wire.messages import Cancel, Message
+from opengateway.wire.relay import RelayLimits
+from opengateway.wire.relay_endpoint import RelayEndpoint
 
 NET = network_id("test")
 
@@ -56,6 +58,7 @@ class Host:
         net: bytes = NET,
         secret: str = "",
         limits: Limits | None = None,
+        relay: RelayLimits | None = None,
         clock_off_by_ms: int = 0,
         start: bool = True,
     ) -> None:
@@ -73,6 +76,7 @@ class Host:
             handler=self.heard,
             carrier=self.carrier,
             limits=limits or Limits(),
+            relay=relay or RelayLimits(),
             clock=internet.clock_off_by(clock_off_by_ms),
         )
         if start:
@@ -103,3 +107,48 @@ def joined(internet: Internet | None = None, **settings: Any) -> tuple[Internet,
     internet.run(0.1)
     assert a.heard.kinds == ["up"] and b.heard.kinds == ["up"]
     return internet, a, b
+
+
+@dataclass
+class Relayed:
+    """Two nodes that cannot reach each other, and a relay in the middle that `b` is reached through."""
+
+    internet: Internet
+    a: Host
+    b: Host
+    relay: Host
+
+    @property
+    def endpoint(self) -> str:
+        return str(RelayEndpoint(self.relay.id, self.relay.endpoint, self.b.id))
+
+    def reserve(self, *hosts: Host) -> None:
+        for host in hosts:
+            host.wire.dial(self.relay.endpoint)
+        self.internet.run(0.1)
+        for host in hosts:
+            assert host.wire.relaying.reserve(self.relay.id)
+        self.internet.run(0.1)
+
+    def join(self) -> None:
+        """`a` reaches `b` through the relay."""
+        self.a.wire.dial(self.endpoint)
+        self.internet.run(0.2)
+        assert self.a.wire.send(self.b.id, Cancel(1)) and self.b.wire.send(self.a.id, Cancel(1))
+        self.internet.run(0.1)
+        for host in (self.a, self.b):
+            assert host.heard.messages[-1] == Cancel(1)
+            host.heard.messages.clear()
+
+
+def behind_a_relay(
+    internet: Internet | None = None, relay: RelayLimits | None = None, limits: Limits | None = None
+) -> Relayed:
+    internet = internet or Internet()
+    a, b = Host(internet, "10.0.0.1", limits=limits), Host(internet, "10.0.0.2", limits=limits)
+    middle = Host(internet, "10.0.0.9", relay=relay, limits=limits)
+    middle.wire.relaying.relay.endpoint = middle.endpoint
+    internet.part(a.address, b.address)
+    found = Relayed(internet, a, b, middle)
+    found.reserve(b)
+    return found

@@ -49,6 +49,16 @@ from opengateway.wire.messages import (
     Transferred,
     Voucher,
 )
+from opengateway.wire.relay_messages import (
+    Carried,
+    Closed,
+    Credit,
+    NotReserved,
+    Open,
+    Opened,
+    Reserve,
+    Reserved,
+)
 from opengateway.wire.session import Sealer, next_key
 
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "vectors"
@@ -154,10 +164,24 @@ def messages() -> list[dict[str, Any]]:
         NotTransferred(bytes(range(16)), "not_owed", "nothing is owed"),
         Sweep(bytes(range(32)), 1_000_000),
         Proof(b"a proof"),
+        *relays(),
     ]
     return [
         {"name": type(m).__name__, "number": m.number, "fields": _fields(m), "encoded": encode_message(m)}
         for m in each
+    ]
+
+
+def relays() -> list[Message]:
+    return [
+        Reserve(),
+        Reserved("tcp://192.0.2.7:11436", 900),
+        NotReserved("full"),
+        Open(2, bytes(range(32))),
+        Opened(1, bytes(range(32))),
+        Carried(2, True, b"a piece of a frame"),
+        Credit(2, 65_536),
+        Closed(2, "the other end closed the connection"),
     ]
 
 

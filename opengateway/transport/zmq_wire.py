@@ -20,6 +20,7 @@ from opengateway.wire.carrier import Link, Receiver
 from opengateway.wire.clock import Clock
 from opengateway.wire.hub import Handler, Wire
 from opengateway.wire.limits import Limits
+from opengateway.wire.relay import RelayLimits
 
 _TICK_S: Final = 0.25
 
@@ -32,12 +33,21 @@ def zmq_wire(
     record: Callable[[], bytes],
     handler: Handler,
     limits: Limits = Limits(),  # noqa: B008 - frozen
+    relay: RelayLimits = RelayLimits(),  # noqa: B008 - frozen
     clock: Clock | None = None,
 ) -> Wire:
     """A node's wire over ZeroMQ, ready to `start`."""
     carrier = ZmqCarrier(limits)
     return Wire(
-        identity, network, secret, record=record, handler=handler, carrier=carrier, limits=limits, clock=clock
+        identity,
+        network,
+        secret,
+        record=record,
+        handler=handler,
+        carrier=carrier,
+        limits=limits,
+        relay=relay,
+        clock=clock,
     )
 
 

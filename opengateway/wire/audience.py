@@ -33,8 +33,12 @@ class Audience:
     """Tells the handler. An exception in it is a bug of ours in one message of one peer: it is logged and
     counted, the tables of the wire stay whole, and everybody else is served."""
 
-    def __init__(self, handler: Handler, count: dict[str, int]) -> None:
+    def __init__(
+        self, handler: Handler, count: dict[str, int], room: Callable[[NodeId], None] = lambda _peer: None
+    ) -> None:
+        """`room` hears of every peer that has read what we sent."""
         self._handler = handler
+        self._room = room
         self._count = count
         count["handler_failed"] = 0
 
@@ -55,6 +59,9 @@ class Audience:
     def dial_failed(self, endpoint: str, reason: str) -> None:
         log.info("cannot connect to %s: %s", endpoint, reason)
         self._tell(b"", self._handler.dial_failed, endpoint, f"cannot connect to {endpoint}: {reason}")
+
+    def room(self, peer: NodeId) -> None:
+        self._tell(peer, self._room, peer)
 
     def _tell(self, peer: bytes, what: Callable[..., Any], *args: Any) -> None:
         try:

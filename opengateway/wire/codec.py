@@ -13,7 +13,7 @@ from typing import Any, Final, get_args
 
 from opengateway.wire import cbor
 from opengateway.wire.envelope import ENVELOPE_LIMIT
-from opengateway.wire.limits import FRAME_LIMIT, RECORD_LIMIT
+from opengateway.wire.limits import CIRCUIT_WINDOW, FRAGMENT, FRAME_LIMIT, RECORD_LIMIT
 from opengateway.wire.messages import STREAM_WINDOW, Chunks, Failed, Message
 
 _U63: Final = (1 << 63) - 1
@@ -108,6 +108,14 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
     "NotTransferred": {"tid": Field("bytes", 16), "reason": Field("text", 64), "message": Field("text", 512)},
     "Sweep": {"debtor": Field("bytes", 32), "amount": Field("int", (1 << 62) - 1)},
     "Proof": {"proof": Field("bytes", 4096)},
+    "Reserve": {},
+    "Reserved": {"endpoint": Field("text", 80), "life_s": Field("int", 86_400)},
+    "NotReserved": {"reason": Field("text", 64)},
+    "Open": {"circuit": _STREAM, "target": Field("bytes", 32)},
+    "Opened": {"circuit": _STREAM, "source": Field("bytes", 32)},
+    "Carried": {"circuit": _STREAM, "last": Field("bool"), "data": Field("bytes", FRAGMENT)},
+    "Credit": {"circuit": _STREAM, "amount": Field("int", CIRCUIT_WINDOW)},
+    "Closed": {"circuit": _STREAM, "reason": Field("text", 256)},
 }
 
 _PYTHON: Final = {"int": int, "int-or-never": int, "bytes": bytes, "text": str, "bool": bool, "items": list}

@@ -32,6 +32,9 @@ from opengateway.wire.limits import Limits
 from opengateway.wire.messages import Message
 from opengateway.wire.peer import Session, SessionInfo
 from opengateway.wire.refusals import REASONS, REFUSAL_FRAME, read_refusal, sign_refusal
+from opengateway.wire.relay import RelayLimits
+from opengateway.wire.relay_endpoint import is_relayed, parse_relay_endpoint
+from opengateway.wire.relaying import Relaying
 from opengateway.wire.sessions import Sessions
 
 __all__ = ["Handler", "Wire"]
@@ -69,11 +72,11 @@ class Wire:
         handler: Handler,
         carrier: Carrier,
         limits: Limits = Limits(),  # noqa: B008 - frozen
+        relay: RelayLimits = RelayLimits(),  # noqa: B008 - frozen
         clock: Clock | None = None,
     ) -> None:
         self._us = Us(identity, net, secret, os.urandom(16))
         self._record = record
-        self._carrier = carrier
         self._limits = limits
         self._clock: Clock = clock or SystemClock()
         now = self._clock.now()
@@ -84,11 +87,22 @@ class Wire:
         self._count: dict[str, int] = dict.fromkeys(
             ("hellos", "welcomes", "dials", "dials_failed", "refusals_sent"), 0
         ) | {f"refused_{reason}": 0 for reason in REASONS}
-        self._audience = Audience(handler, self._count)
+        self.relaying = Relaying(
+            identity.node_id,
+            self,
+            handler,
+            carrier=carrier,
+            limits=limits,
+            relay=relay,
+            clock=self._clock,
+            count=self._count,
+        )
+        self._carrier: Carrier = self.relaying.circuits
+        self._audience = Audience(self.relaying, self._count, self.relaying.room)
         self._sessions = Sessions(
             identity.node_id,
             audience=self._audience,
-            carrier=carrier,
+            carrier=self._carrier,
             limits=limits,
             clock=self._clock,
             count=self._count,
@@ -108,9 +122,16 @@ class Wire:
         await self._carrier.close()
 
     def dial(self, endpoint: str, expect: NodeId | None = None) -> None:
-        """Connect to `tcp://host:port`. Nothing happens if we are connecting there, or are connected
-        there or to `expect`, already. Ends in `peer_up` or in `dial_failed`, unless another
-        connection with the same peer is up: then this one settles with it silently."""
+        """Connect to `tcp://host:port`, or through a relay (relay_endpoint.py). Nothing happens if we are
+        connecting there, or are connected there or to `expect`, already. Ends in `peer_up` or in
+        `dial_failed`, unless another connection with the same peer is up: then this one settles with it
+        silently, the direct one before the relayed."""
+        if is_relayed(endpoint):
+            try:
+                expect = parse_relay_endpoint(endpoint).target
+            except ValueError as error:
+                self._fail(endpoint, str(error))
+                return
         if self._sessions.connected(endpoint, expect):
             return
         if any(dial.endpoint == endpoint for dial in self._dials.values()):
@@ -123,7 +144,7 @@ class Wire:
             return
         expected = expect or EVERYONE
         initiator = Initiator(self._us, self._record(), now_ms=self._clock.wall_ms(), expect=expected)
-        until = self._clock.now() + self._limits.dial_s
+        until = self._clock.now() + self._patience(endpoint)
         self._dials[link] = _Dial(endpoint, expected, initiator, until)
         self._carrier.send(link, initiator.hello)
 
@@ -135,13 +156,22 @@ class Wire:
         """False, and counted: no session with this peer, or too much is on the way to it already."""
         return self._sessions.send(peer, message)
 
+    def direct(self, peer: NodeId) -> bool:
+        """Whether what we send to this peer takes no relay."""
+        return self._sessions.direct(peer)
+
+    def room(self, peer: NodeId) -> bool:
+        """Whether circuits may send more to this peer now."""
+        return self._sessions.room(peer)
+
     def sessions(self) -> list[SessionInfo]:
         return self._sessions.infos()
 
     @property
     def counters(self) -> Mapping[str, int]:
         """Everything counted since the start, by stable names; `refused_<reason>` as in refusals.py."""
-        return self._count | self._sessions.totals() | {"half_open": len(self._half_open)}
+        now = {"half_open": len(self._half_open)} | self.relaying.infos()
+        return self._count | self._sessions.totals() | now
 
     # -- what the carrier calls --------------------------------------------------------
 
@@ -187,13 +217,18 @@ class Wire:
         now = self._clock.now()
         for link, dial in list(self._dials.items()):
             if now >= dial.until:
-                self._give_up(link, f"nobody answered within {self._limits.dial_s:.0f} s")
+                self._give_up(link, f"nobody answered within {self._patience(dial.endpoint):.0f} s")
         for link, waiting in list(self._half_open.items()):
             if now >= waiting.until:
                 del self._half_open[link]
                 self._carrier.shut(link)
                 self._refused("half_open_timeout")
         self._sessions.tick(now)
+
+        self.relaying.tick()
+
+    def _patience(self, endpoint: str) -> float:
+        return self._limits.relayed_dial_s if is_relayed(endpoint) else self._limits.dial_s
 
     # -- handshakes --------------------------------------------------------------------
 

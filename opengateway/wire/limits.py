@@ -48,6 +48,16 @@ than occupy a half-open place for 5 s: nobody can finish a handshake whose ephem
 HELD_FRAMES: Final = 4096
 """Messages that may wait on one connection for the peer's Moved on another; see peer.py."""
 
+FRAGMENT: Final = 64 * 1024
+"""Bytes of a frame that a circuit carries in one piece: 50 ms at 10 Mbit/s, which others wait."""
+
+CIRCUIT_WINDOW: Final = 256 * 1024
+"""Bytes on the way on one hop of a circuit, in one direction. At 50 ms round trip that is 5 MB/s, more than
+any answer needs, and all that a relay ever holds of it."""
+
+CIRCUITS_IN: Final = 128
+"""Circuits that one relay may open to us: as many as an honest one has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -72,3 +82,5 @@ class Limits:
     and a peer that never reads costs us no more than this."""
     dial_s: float = 5.0
     """Until a dialled endpoint counts as not answering: two TCP retransmissions on a bad link."""
+    relayed_dial_s: float = 10.0
+    """The same through a relay, with which there may have to be a session first."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+from opengateway.wire.relay_messages import RelayMessage
+
 
 @dataclass(frozen=True, slots=True)
 class Ping:
@@ -271,6 +273,7 @@ Message: TypeAlias = (
     | NotTransferred
     | Sweep
     | Proof
+    | RelayMessage
 )
 
 INSTALMENT = 64

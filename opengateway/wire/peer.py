@@ -37,8 +37,11 @@ class Session:
     keys: Established
     endpoint: str | None
     """What we dialled; None if the peer dialled us."""
-    rank: tuple[bytes, bytes]
-    """(id of whoever dialled, transcript): the smallest of a peer's sessions is the one to send on."""
+    relay: NodeId | None
+    """Through whom it leads; None if it is direct."""
+    rank: tuple[bool, bytes, bytes]
+    """(relayed, id of whoever dialled, transcript): the smallest of a peer's sessions is the one to send
+    on. Both ends know all three."""
     up_since: float
     last_heard: float
     last_answer: float
@@ -87,6 +90,8 @@ class SessionInfo:
 
     peer: NodeId
     endpoint: str | None
+    relay: NodeId | None
+    """Through whom it leads; None if it is direct."""
     dialled: bool
     rtt_ms: float | None
     """Smoothed round trip over the data path; None before the first answer."""
@@ -105,6 +110,7 @@ def info(session: Session) -> SessionInfo:
     return SessionInfo(
         peer=session.keys.peer,
         endpoint=session.endpoint,
+        relay=session.relay,
         dialled=session.endpoint is not None,
         rtt_ms=session.rtt_ms,
         up_since=session.up_since,

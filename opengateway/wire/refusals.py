@@ -50,6 +50,7 @@ REASONS: Final[dict[str, str]] = {
     "not_sealed": "a frame is not sealed",
     "forged_frame": "a frame does not open",
     "replayed_frame": "a frame came twice or out of order",
+    "missing_frame": "a frame is missing on a connection through a relay",
     "wrong_epoch": "a frame is sealed with a key that is not due",
     "malformed_message": "a message is not what the protocol says",
     "unknown_message": "a message has an unknown number",

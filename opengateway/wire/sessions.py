@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+from opengateway.identity import short
 from opengateway.units import NodeId
+from opengateway.wire.aliveness import Watch
 from opengateway.wire.audience import Audience
 from opengateway.wire.carrier import Carrier, Link
+from opengateway.wire.circuits import relay_of
 from opengateway.wire.clock import Clock
 from opengateway.wire.codec import MessageRefused, decode_message
 from opengateway.wire.handshake import Established
 from opengateway.wire.limits import (
     ACK_EVERY_BYTES,
     HELD_FRAMES,
-    PING_EVERY_S,
     REFUSALS_PER_SESSION,
-    SILENT_AFTER_S,
-    UNANSWERED_AFTER_S,
     Limits,
 )
 from opengateway.wire.messages import Bye, Message, Moved, Ping, Pong
 from opengateway.wire.peer import SESSIONS_PER_PEER, Peer, Session, SessionInfo, info
+from opengateway.wire.relay_endpoint import is_relayed
 from opengateway.wire.session import FrameRefused
 from opengateway.wire.traffic import Traffic
 
-_OWN_STALL_S = 3.0
-"""Ticks come four times a second. If none came for this long, it was we who were away (a laptop's lid, a
-debugger): everybody gets that time on top before being called silent."""
+_COUNTED = ("sessions_up", "sessions_down", "not_sent_no_session", "not_sent_queue_full", "relay_tampered")
 
 
 class Sessions:
@@ -48,23 +47,14 @@ class Sessions:
         self._now = clock.now
         self._count = count
         self._traffic = Traffic(carrier, limits, clock, count)
-        count |= dict.fromkeys(
-            (
-                "sessions_up",
-                "sessions_down",
-                "not_sent_no_session",
-                "not_sent_queue_full",
-                "own_stalls",
-            ),
-            0,
-        )
+        count |= dict.fromkeys(_COUNTED, 0)
         self._live: dict[Link, Session] = {}
         self._peers: dict[NodeId, Peer] = {}
         self._sending: dict[NodeId, Session] = {}
         """The session to send on, per peer: `Peer.best()`, kept at hand."""
         self._past = dict.fromkeys(("frames_in", "frames_out", "bytes_in", "bytes_out"), 0)
         """Of sessions that are over."""
-        self._last_tick = clock.now()
+        self._watch = Watch(clock.now(), count)
 
     def __len__(self) -> int:
         return len(self._live)
@@ -114,6 +104,8 @@ class Sessions:
         elif kind is Pong:
             if not self._traffic.answered(session, message.t_us):  # type: ignore[union-attr]
                 self._refused(session, "unknown_pong")
+            else:
+                self._audience.room(session.keys.peer)
         else:
             peer = self._peers[session.keys.peer]
             if kind is Moved:
@@ -142,7 +134,11 @@ class Sessions:
     def _refused(self, session: Session, reason: str, *, fault: bool = True) -> None:
         self._count[f"refused_{reason}"] += 1
         session.refusals += fault
-        if session.refusals >= REFUSALS_PER_SESSION:
+        if fault and session.relay is not None:
+            # A TCP connection delivers what was sent or breaks: only the relay can have done this.
+            self._count["relay_tampered"] += 1
+            self._end(session, f"{short(session.relay)}, its relay, altered or lost a frame ({reason})")
+        elif session.refusals >= REFUSALS_PER_SESSION:
             self._end(session, f"{REFUSALS_PER_SESSION} bad frames, the last because of {reason}", bye=True)
 
     # -- sessions begin and end ----------------------------------------------------------
@@ -151,7 +147,10 @@ class Sessions:
         """A session that nobody knows of yet."""
         now = self._now()
         dialler = self._us if endpoint is not None else keys.peer
-        return Session(link, keys, endpoint, (dialler, keys.transcript), now, now, now)
+        relay = relay_of(link)
+        keys.opener.gapless = relay is not None
+        rank = (relay is not None, dialler, keys.transcript)
+        return Session(link, keys, endpoint, relay, rank, now, now, now)
 
     def prove(self, session: Session, frame: bytes) -> bool:
         """The first frame on a link that dialled us: whether it opens, and so begins the session."""
@@ -268,25 +267,27 @@ class Sessions:
         return peer is not None and peer.instance == instance and len(peer.sessions) >= 2
 
     def connected(self, endpoint: str, node_id: NodeId | None) -> bool:
-        return node_id in self._peers or any(s.endpoint == endpoint for s in self._live.values())
+        """Whether dialling makes no sense. A direct connection is worth it where there is a relayed one."""
+        peer = self._peers.get(node_id) if node_id is not None else None
+        if peer is not None and (is_relayed(endpoint) or self.direct(peer.node_id)):
+            return True
+        return any(s.endpoint == endpoint for s in self._live.values())
+
+    def direct(self, node_id: NodeId) -> bool:
+        session = self._sending.get(node_id)
+        return session is not None and session.relay is None
+
+    def room(self, node_id: NodeId) -> bool:
+        """Whether a circuit may put more onto this session: half of what may be on its way at all, so that
+        what this node itself has to say is never behind more than that."""
+        session = self._sending.get(node_id)
+        return session is not None and 2 * session.queued < self._limits.queued_bytes
 
     def tick(self, now: float) -> None:
-        stalled = now - self._last_tick
-        self._last_tick = now
-        late: list[tuple[Session, str]] = []
-        if stalled > _OWN_STALL_S:
-            self._count["own_stalls"] += 1
-        for session in self._live.values():
-            if stalled > _OWN_STALL_S:
-                session.last_heard += stalled
-                session.last_answer += stalled
-            if now - session.last_heard > SILENT_AFTER_S:
-                late.append((session, f"silent for {SILENT_AFTER_S:.0f} s"))
-            elif now - session.last_answer > UNANSWERED_AFTER_S:
-                late.append((session, f"it has not answered for {UNANSWERED_AFTER_S:.0f} s"))
-            elif now - session.last_ping >= PING_EVERY_S:
-                self._traffic.ping(session)
-        for session, reason in late:
+        dead, due = self._watch.look(self._live.values(), now)
+        for session in due:
+            self._traffic.ping(session)
+        for session, reason in dead:
             if session.link in self._live:
                 self._end(session, reason, bye=True)
 

@@ -15,17 +15,24 @@ from opengateway.transport.zmq_wire import zmq_wire
 from opengateway.wire.hub import Wire
 from opengateway.wire.limits import Limits
 from opengateway.wire.messages import Chunks
+from opengateway.wire.relay import RelayLimits
 
 PATIENCE_S = 20.0
 
 
 class Node:
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, relay: RelayLimits | None = None) -> None:
         self.identity = Identity.generate()
         self.id = self.identity.node_id
         self.heard = Heard()
         self.wire: Wire = zmq_wire(
-            self.identity, NET, "", record=lambda: b"record", handler=self.heard, limits=limits or Limits()
+            self.identity,
+            NET,
+            "",
+            record=lambda: b"record",
+            handler=self.heard,
+            limits=limits or Limits(),
+            relay=relay or RelayLimits(),
         )
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:

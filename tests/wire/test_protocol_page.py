@@ -16,6 +16,7 @@ from nacl.signing import SigningKey, VerifyKey
 from opengateway.wire import envelope, handshake, limits, refusals, session
 from opengateway.wire.codec import FIELDS, KINDS, decode_message, encode_message
 from opengateway.wire.messages import STREAM_WINDOW
+from opengateway.wire.relay import RelayLimits
 from tools import make_vectors
 
 PAGE = (Path(limits.__file__).parent / "PROTOCOL.md").read_text()
@@ -53,7 +54,7 @@ def test_the_table_of_messages_is_what_the_codec_does() -> None:
 
 
 def test_the_table_of_limits_is_what_the_code_keeps() -> None:
-    defaults = limits.Limits()
+    defaults, quotas = limits.Limits(), RelayLimits()
     code = {
         "bytes of a frame": defaults.frame,
         "bytes of HELLO, WELCOME, REFUSAL": defaults.hello,
@@ -77,6 +78,14 @@ def test_the_table_of_limits_is_what_the_code_keeps() -> None:
         "seconds of an epoch": int(limits.REKEY_AFTER_S),
         "frames of an epoch": limits.REKEY_AFTER_FRAMES,
         "refused frames that end a session": limits.REFUSALS_PER_SESSION,
+        "bytes of a piece of a frame on a circuit": limits.FRAGMENT,
+        "bytes on the way on one half of a circuit": limits.CIRCUIT_WINDOW,
+        "circuits that one relay may open to a node": limits.CIRCUITS_IN,
+        "circuits of one node at a relay": quotas.circuits_per_node,
+        "circuits at a relay": quotas.circuits,
+        "reservations at a relay": quotas.reservations,
+        "seconds of a reservation": quotas.life_s,
+        "seconds of a circuit without a frame": int(quotas.idle_s),
     }
     assert table("limit") == {name: str(value) for name, value in code.items()}
 
