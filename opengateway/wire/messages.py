@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from opengateway.wire.relay_messages import RelayMessage
+from opengateway.wire.route_messages import RouteMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +274,7 @@ Message: TypeAlias = (
     | NotTransferred
     | Sweep
     | Proof
+    | RouteMessage
     | RelayMessage
 )
 
