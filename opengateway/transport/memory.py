@@ -78,7 +78,7 @@ class Internet:
         self.default = Path()
         self.frames = 0
         """Delivered so far."""
-        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._queue: list[tuple[float, int, Callable[[], object]]] = []
         self._order = itertools.count()
 
     def carrier(self, address: str) -> MemoryCarrier:
@@ -97,7 +97,7 @@ class Internet:
         """Cut two hosts off from each other in both directions, or join them again."""
         self.path(one, other).dead = self.path(other, one).dead = parted
 
-    def at(self, when: float, what: Callable[[], None]) -> None:
+    def at(self, when: float, what: Callable[[], object]) -> None:
         heapq.heappush(self._queue, (when, next(self._order), what))
 
     def run(self, seconds: float) -> None:
@@ -182,6 +182,9 @@ class MemoryCarrier:
             return False
         self.internet.carry(link, frame)
         return True
+
+    def soon(self, what: Callable[[], object]) -> None:
+        self.internet.at(self.internet.now, what)
 
     def trust(self, link: Link) -> None:
         """Addresses cost nothing here."""

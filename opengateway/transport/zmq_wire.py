@@ -90,6 +90,9 @@ class ZmqCarrier:
             return False
         return link.send(frame)
 
+    def soon(self, what: Callable[[], object]) -> None:
+        self.loop.call_soon(what)
+
     def trust(self, link: Link) -> None:
         self.trusted.add(link)
 

@@ -6,7 +6,7 @@ or accepted; it is a value that only its carrier understands, hashable, never us
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Protocol, TypeAlias
 
 Link: TypeAlias = Hashable
@@ -41,6 +41,9 @@ class Carrier(Protocol):
 
     def send(self, link: Link, frame: bytes) -> bool:
         """False: not now, its queue is full, or it is gone (then `lost` follows)."""
+
+    def soon(self, what: Callable[[], object]) -> None:
+        """Call this once what the loop is doing now is done: within its next turn."""
 
     def trust(self, link: Link) -> None:
         """A session is up on this link: its address is no longer of interest."""

@@ -36,15 +36,21 @@ def decode(data: bytes, *, limit: int = 1 << 20) -> Any:
     """The value, with arrays as lists. Raises `NotCanonical` for anything else, and never anything else."""
     if len(data) > limit:
         raise NotCanonical(f"{len(data)} bytes, more than {limit}")
+    value, end = decode_at(data, 0)
+    if end != len(data):
+        raise NotCanonical("bytes after the end")
+    return value
+
+
+def decode_at(data: bytes, at: int) -> tuple[Any, int]:
+    """One value of several in a row (a CBOR sequence, RFC 8742), and where the next one begins. Raises
+    `NotCanonical` only."""
     try:
-        value, end = _item(data, 0, 0)
+        return _item(data, at, 0)
     except IndexError as error:
         raise NotCanonical("truncated") from error
     except UnicodeDecodeError as error:
         raise NotCanonical("text that is not UTF-8") from error
-    if end != len(data):
-        raise NotCanonical("bytes after the end")
-    return value
 
 
 def _item(data: bytes, at: int, depth: int) -> tuple[Any, int]:

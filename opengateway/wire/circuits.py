@@ -8,6 +8,7 @@ a session over a relay have no gaps (session.py).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -117,6 +118,9 @@ class Circuits:
                 link.lane.waiting.append(piece)
                 link.lane.queued += cost_of(piece)
         return True
+
+    def soon(self, what: Callable[[], object]) -> None:
+        self._carrier.soon(what)
 
     def trust(self, link: Link) -> None:
         if type(link) is not End:

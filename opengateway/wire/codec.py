@@ -13,7 +13,7 @@ from typing import Any, Final, get_args
 
 from opengateway.wire import cbor
 from opengateway.wire.envelope import ENVELOPE_LIMIT
-from opengateway.wire.limits import CIRCUIT_WINDOW, FRAGMENT, FRAME_LIMIT, RECORD_LIMIT
+from opengateway.wire.limits import CIRCUIT_WINDOW, FRAGMENT, FRAME_LIMIT, MESSAGES_PER_FRAME, RECORD_LIMIT
 from opengateway.wire.messages import STREAM_WINDOW, Chunks, Failed, Message
 
 _U63: Final = (1 << 63) - 1
@@ -155,18 +155,48 @@ def encode_message(message: Message) -> bytes:
 
 
 def decode_message(data: bytes) -> Message:
-    """The message in an opened frame. Raises `MessageRefused`, and never anything else."""
-    if data[:2] == _CHUNKS_HEAD and (chunks := _usual_chunks(data)) is not None:
-        return chunks
+    """The one message in `data`. Raises `MessageRefused`, and never anything else."""
+    message, end = _message_at(data, 0)
+    if end != len(data):
+        raise MessageRefused("not_canonical", "bytes after the end")
+    if message is None:
+        raise MessageRefused("unknown_message")
+    return message
+
+
+def decode_messages(data: bytes) -> tuple[list[Message], int]:
+    """The messages in an opened frame, and how many more there are of kinds that we do not know (a newer
+    version may say more). Raises `MessageRefused`, and then none of them counts."""
+    messages: list[Message] = []
+    unknown = at = 0
+    while at < len(data) or not (messages or unknown):
+        if len(messages) + unknown >= MESSAGES_PER_FRAME:
+            raise MessageRefused("malformed", f"more than {MESSAGES_PER_FRAME} messages in a frame")
+        message, at = _message_at(data, at)
+        if message is None:
+            unknown += 1
+        else:
+            messages.append(message)
+    return messages, unknown
+
+
+def _message_at(data: bytes, at: int) -> tuple[Message | None, int]:
+    """The message that begins here, None if its kind is unknown, and where it ends."""
+    if data[at : at + 2] == _CHUNKS_HEAD and (usual := _usual_chunks(data, at + 2)) is not None:
+        return usual
     try:
-        row = cbor.decode(data, limit=FRAME_LIMIT)
+        row, end = cbor.decode_at(data, at)
     except cbor.NotCanonical as error:
         raise MessageRefused("not_canonical", str(error)) from error
+    return _message(row), end
+
+
+def _message(row: Any) -> Message | None:
     if type(row) is not list or not row or type(row[0]) is not int:
         raise MessageRefused("malformed", "not an array that begins with a number")
     kind, schema = _READ.get(row[0], (None, []))
     if kind is None:
-        raise MessageRefused("unknown_message", str(row[0]))
+        return None
     if len(row) != len(schema) + 1:
         raise MessageRefused("malformed", f"{kind.__name__} has {len(schema)} fields, found {len(row) - 1}")
     for at, (name, expected, shape, limit) in enumerate(schema, 1):
@@ -188,12 +218,11 @@ def decode_message(data: bytes) -> Message:
     return message
 
 
-def _usual_chunks(data: bytes) -> Chunks | None:
+def _usual_chunks(data: bytes, at: int) -> tuple[Chunks, int] | None:
     """Chunks as nearly all of them are: integers below 65,536, up to 23 texts of up to 255 bytes. Two
     thirds of the time of the way through `cbor.decode` and the table, which everything else takes, also
     everything that is wrong: None says only "not here"."""
     try:
-        at = 2
         numbers = []
         for _ in range(2):
             value = data[at]
@@ -232,7 +261,7 @@ def _usual_chunks(data: bytes) -> Chunks | None:
     except (IndexError, UnicodeDecodeError):
         return None
     # The last slice may have been cut short: then `at` is past the end.
-    return Chunks(numbers[0], numbers[1], items) if at == len(data) else None
+    return (Chunks(numbers[0], numbers[1], items), at) if at <= len(data) else None
 
 
 def _check_items(items: Any, limit: int) -> None:

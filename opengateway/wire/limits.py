@@ -9,6 +9,10 @@ from typing import Final
 FRAME_LIMIT: Final = 1 << 20
 """Bytes of one frame. A prompt of 128k tokens is about 600 kB of text; nothing larger is one message."""
 
+MESSAGES_PER_FRAME: Final = 64
+"""What a node says to a peer within one turn of its loop shares a frame: an answer of three messages, the
+tokens of many streams. A full one takes 0.3 ms to read, so that nobody holds up the loop with one frame."""
+
 HELLO_LIMIT: Final = 16 * 1024
 """Bytes of HELLO, WELCOME and REFUSAL. A node record is at most 8 KiB, the rest of a HELLO 300 bytes;
 twice that is room to grow, and still small enough that a flood of them is cheap to refuse."""

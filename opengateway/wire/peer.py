@@ -61,6 +61,11 @@ class Session:
     moved_in: bool = False
     moved_out: bool = False
     held: list[Message] = field(default_factory=list)
+    outbox: list[bytes] = field(default_factory=list)
+    """Encoded messages that wait for this turn of the loop to end."""
+    outbox_bytes: int = 0
+    stuck: bytes = b""
+    """The last frame, if the carrier did not take it."""
 
     @property
     def queued(self) -> int:

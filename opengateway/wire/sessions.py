@@ -9,7 +9,7 @@ from opengateway.wire.audience import Audience
 from opengateway.wire.carrier import Carrier, Link
 from opengateway.wire.circuits import relay_of
 from opengateway.wire.clock import Clock
-from opengateway.wire.codec import MessageRefused, decode_message
+from opengateway.wire.codec import MessageRefused, decode_messages
 from opengateway.wire.handshake import Established
 from opengateway.wire.limits import (
     ACK_EVERY_BYTES,
@@ -83,21 +83,27 @@ class Sessions:
         if session is None:
             return False
         try:
-            message = decode_message(session.keys.opener.open(frame))
+            messages, unknown = decode_messages(session.keys.opener.open(frame))
         except FrameRefused as refused:
             self._refused(session, refused.reason)
-            return True
-        except MessageRefused as refused:
-            known = refused.reason == "unknown_message"  # a newer version may say more: not a fault
-            self._refused(session, "unknown_message" if known else "malformed_message", fault=not known)
-            return True
-        self._heard(session, frame, message)
+        except MessageRefused:
+            self._refused(session, "malformed_message")
+        else:
+            self._heard_all(session, frame, messages, unknown)
         return True
 
-    def _heard(self, session: Session, frame: bytes, message: Message) -> None:
+    def _heard_all(self, session: Session, frame: bytes, messages: list[Message], unknown: int) -> None:
         session.last_heard = self._now()
         session.frames_in += 1
         session.bytes_in += len(frame)
+        if unknown:
+            self._count["refused_unknown_message"] += unknown
+        for message in messages:
+            self._heard(session, message)
+            if session.link not in self._live:  # it said goodbye, or was hung up on
+                return
+
+    def _heard(self, session: Session, message: Message) -> None:
         kind = type(message)
         if kind is Ping:
             self._traffic.send(session, Pong(message.t_us))  # type: ignore[union-attr]
@@ -155,7 +161,7 @@ class Sessions:
     def prove(self, session: Session, frame: bytes) -> bool:
         """The first frame on a link that dialled us: whether it opens, and so begins the session."""
         try:
-            message = decode_message(session.keys.opener.open(frame))
+            messages, unknown = decode_messages(session.keys.opener.open(frame))
         except FrameRefused as refused:
             self._count[f"refused_{refused.reason}"] += 1
             return False
@@ -164,7 +170,7 @@ class Sessions:
             return False
         self.begin(session)
         if session.link in self._live:
-            self._heard(session, frame, message)
+            self._heard_all(session, frame, messages, unknown)
         return True
 
     def begin(self, session: Session) -> None:
@@ -235,6 +241,8 @@ class Sessions:
         self._audience.peer_down(peer.node_id, reason)
 
     def _forget(self, session: Session) -> None:
+        self._traffic.flush(session)  # its last words
+        session.outbox.clear()
         del self._live[session.link]
         self._carrier.shut(session.link)
         self._count["sessions_down"] += 1
@@ -287,6 +295,9 @@ class Sessions:
         dead, due = self._watch.look(self._live.values(), now)
         for session in due:
             self._traffic.ping(session)
+        for session in self._live.values():
+            if session.stuck:
+                self._traffic.flush(session)
         for session, reason in dead:
             if session.link in self._live:
                 self._end(session, reason, bye=True)

@@ -8,8 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opengateway.wire import cbor, codec
-from opengateway.wire.codec import FIELDS, KINDS, Field, MessageRefused, decode_message, encode_message
-from opengateway.wire.messages import STREAM_WINDOW, Chunks, Failed, Grant, Message, Ping
+from opengateway.wire.codec import (
+    FIELDS,
+    KINDS,
+    Field,
+    MessageRefused,
+    decode_message,
+    decode_messages,
+    encode_message,
+)
+from opengateway.wire.limits import MESSAGES_PER_FRAME
+from opengateway.wire.messages import STREAM_WINDOW, Cancel, Chunks, Failed, Grant, Message, Ping
 
 
 def text(limit: int) -> st.SearchStrategy[str]:
@@ -176,9 +185,32 @@ def test_the_short_way_through_decoding_takes_nothing_that_the_long_way_refuses(
     data = bytearray(encode_message(chunks))
     assert decode_message(bytes(data)) == chunks
     data[draw.draw(st.integers(2, min(len(data) - 1, 12)))] = draw.draw(st.integers(0, 255))
-    short = codec._usual_chunks(bytes(data))
-    if short is not None:
-        assert encode_message(short) == bytes(data)
-    cut = bytes(data[: draw.draw(st.integers(2, len(data)))])
-    short = codec._usual_chunks(cut)
-    assert short is None or encode_message(short) == cut
+    for given_bytes in (bytes(data), bytes(data[: draw.draw(st.integers(2, len(data)))])):
+        short = codec._usual_chunks(given_bytes, 2)
+        assert short is None or encode_message(short[0]) == given_bytes[: short[1]]
+
+
+@given(st.lists(any_message(), min_size=1, max_size=MESSAGES_PER_FRAME))
+def test_a_frame_of_messages_reads_back_as_they_were(messages: list[Message]) -> None:
+    assert decode_messages(b"".join(map(encode_message, messages))) == (messages, 0)
+
+
+def test_a_message_of_a_kind_that_we_do_not_know_leaves_the_others_in_its_frame() -> None:
+    data = encode_message(Grant(1, 2)) + cbor.encode([255, "new"]) + encode_message(Cancel(3))
+    assert decode_messages(data) == ([Grant(1, 2), Cancel(3)], 1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        encode_message(Cancel(1)) + b"\x82",
+        encode_message(Cancel(1)) + encode_message(Chunks(1, 0, ["x"]))[:-1],
+        encode_message(Cancel(1)) + b"\x82\x10\xff",
+        encode_message(Cancel(1)) * (MESSAGES_PER_FRAME + 1),
+    ],
+    ids=["nothing", "a cut one", "cut chunks", "a malformed one", "too many"],
+)
+def test_a_frame_with_one_bad_message_is_refused_as_a_whole(data: bytes) -> None:
+    with pytest.raises(MessageRefused):
+        decode_messages(data)

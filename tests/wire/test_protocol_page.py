@@ -57,6 +57,7 @@ def test_the_table_of_limits_is_what_the_code_keeps() -> None:
     defaults, quotas = limits.Limits(), RelayLimits()
     code = {
         "bytes of a frame": defaults.frame,
+        "messages in a frame": limits.MESSAGES_PER_FRAME,
         "bytes of HELLO, WELCOME, REFUSAL": defaults.hello,
         "bytes of a node record": limits.RECORD_LIMIT,
         "bytes of an envelope": envelope.ENVELOPE_LIMIT,

@@ -87,6 +87,7 @@ def test_the_relay_reads_nothing_and_holds_no_key() -> None:
     secret = "the recipe for the sauce"
     for n in range(50):
         net.a.wire.send(net.b.id, Chunks(1, n, [secret]))
+        net.internet.run(0.0)  # each in a frame of its own
     net.internet.run(1)
     assert firsts(net.b) == list(range(50))
     assert len(seen) > 50
@@ -198,6 +199,7 @@ def test_a_relay_that_tampers_is_found_out_by_the_next_frame_and_delivers_nothin
     lanes.put = tamper  # type: ignore[method-assign]
     for n in range(20):
         net.a.wire.send(net.b.id, chunk(n))
+        net.internet.run(0.0)
     net.internet.run(1)
     got = firsts(net.b)
     assert got == list(range(len(got))) and len(got) < 20, "a prefix, nothing twice, nothing out of order"

@@ -7,8 +7,8 @@ from wire_lab import Host, joined, two_hosts
 
 from opengateway.identity import Identity, network_id
 from opengateway.transport.memory import Internet
-from opengateway.wire.limits import Limits
-from opengateway.wire.messages import Cancel, Chunks, Grant
+from opengateway.wire.limits import MESSAGES_PER_FRAME, Limits
+from opengateway.wire.messages import Bye, Cancel, Chunks, Grant
 
 
 def test_two_nodes_connect_in_one_round_trip_and_hear_each_others_record() -> None:
@@ -209,6 +209,7 @@ def test_a_lossy_shuffling_path_never_delivers_a_frame_twice_or_late() -> None:
     path.reorder, path.jitter_s, path.drop = True, 0.05, 0.1
     for n in range(10):
         a.wire.send(b.id, Chunks(1, n, ["x"]))
+        internet.run(0.0)  # each in a frame of its own
     internet.run(0.5)
     got = [m.first for m in b.heard.messages]  # type: ignore[union-attr]
     assert got == sorted(set(got))
@@ -240,11 +241,55 @@ def test_what_has_been_read_makes_room_again() -> None:
     assert len(b.heard.messages) == 10_000
 
 
-def test_a_busy_carrier_is_said_and_counted() -> None:
-    _, a, b = joined()
+def test_a_busy_carrier_is_said_and_counted_and_loses_nothing_that_was_accepted() -> None:
+    internet, a, b = joined()
     a.carrier.full = True
-    assert not a.wire.send(b.id, Cancel(1))
+    assert a.wire.send(b.id, Cancel(1))
+    internet.run(0.01)
+    assert not a.wire.send(b.id, Cancel(2))
     assert a.wire.counters["not_sent_busy"] == 1
+    a.carrier.full = False
+    internet.run(0.3)
+    assert b.heard.messages == [Cancel(1)]
+
+
+def test_what_is_said_within_one_turn_travels_in_one_frame_and_in_order() -> None:
+    internet, a, b = joined()
+    before = a.wire.counters["frames_out"]
+    said = [Chunks(1, 0, ["x"]), Cancel(1), Chunks(2, 0, ["y", b"{}"]), Grant(7, 64)]
+    for message in said:
+        assert a.wire.send(b.id, message)
+    internet.run(0.01)
+    assert b.heard.messages == said
+    assert a.wire.counters["frames_out"] == before + 1
+
+
+def test_a_long_turn_is_cut_into_frames_of_a_bounded_number_of_messages() -> None:
+    internet, a, b = joined()
+    before = a.wire.counters["frames_out"]
+    said = [Cancel(n) for n in range(3 * MESSAGES_PER_FRAME)]
+    assert all(a.wire.send(b.id, message) for message in said)
+    internet.run(0.01)
+    assert b.heard.messages == said
+    assert a.wire.counters["frames_out"] == before + 3
+
+
+def test_a_large_message_does_not_wait_for_smaller_ones_to_fill_its_frame() -> None:
+    internet, a, b = joined()
+    large = Chunks(1, 0, ["x" * 100_000])
+    said = [Cancel(1), large, Cancel(2)]
+    assert all(a.wire.send(b.id, message) for message in said)
+    internet.run(0.01)
+    assert b.heard.messages == said
+
+
+def test_nothing_after_a_goodbye_in_its_frame_is_heard() -> None:
+    internet, a, b = joined()
+    for message in (Cancel(1), Bye("that is all"), Cancel(2)):
+        a.wire.send(b.id, message)
+    internet.run(0.01)
+    assert b.heard.messages == [Cancel(1)]
+    assert b.heard.last_words == "it said goodbye: that is all"
 
 
 def test_a_message_over_the_frame_limit_is_not_sent() -> None:
