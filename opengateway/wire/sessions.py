@@ -9,7 +9,6 @@ from opengateway.wire.audience import Audience
 from opengateway.wire.carrier import Carrier, Link
 from opengateway.wire.circuits import relay_of
 from opengateway.wire.clock import Clock
-from opengateway.wire.codec import MessageRefused, decode_messages
 from opengateway.wire.handshake import Established
 from opengateway.wire.limits import (
     ACK_EVERY_BYTES,
@@ -20,8 +19,7 @@ from opengateway.wire.limits import (
 from opengateway.wire.messages import Bye, Message, Moved, Ping, Pong
 from opengateway.wire.peer import SESSIONS_PER_PEER, Peer, Session, SessionInfo, info
 from opengateway.wire.relay_endpoint import is_relayed
-from opengateway.wire.session import FrameRefused
-from opengateway.wire.traffic import Traffic
+from opengateway.wire.traffic import Traffic, read_frame
 
 _COUNTED = ("sessions_up", "sessions_down", "not_sent_no_session", "not_sent_queue_full", "relay_tampered")
 
@@ -82,14 +80,11 @@ class Sessions:
         session = self._live.get(link)
         if session is None:
             return False
-        try:
-            messages, unknown = decode_messages(session.keys.opener.open(frame))
-        except FrameRefused as refused:
-            self._refused(session, refused.reason)
-        except MessageRefused:
-            self._refused(session, "malformed_message")
+        read = read_frame(session, frame)
+        if type(read) is str:
+            self._refused(session, read)
         else:
-            self._heard_all(session, frame, messages, unknown)
+            self._heard_all(session, frame, *read)
         return True
 
     def _heard_all(self, session: Session, frame: bytes, messages: list[Message], unknown: int) -> None:
@@ -137,10 +132,10 @@ class Sessions:
         if len(session.held) > HELD_FRAMES:
             self._end(session, "it never finished moving between two connections", bye=True)
 
-    def _refused(self, session: Session, reason: str, *, fault: bool = True) -> None:
+    def _refused(self, session: Session, reason: str) -> None:
         self._count[f"refused_{reason}"] += 1
-        session.refusals += fault
-        if fault and session.relay is not None:
+        session.refusals += 1
+        if session.relay is not None:
             # A TCP connection delivers what was sent or breaks: only the relay can have done this.
             self._count["relay_tampered"] += 1
             self._end(session, f"{short(session.relay)}, its relay, altered or lost a frame ({reason})")
@@ -160,17 +155,13 @@ class Sessions:
 
     def prove(self, session: Session, frame: bytes) -> bool:
         """The first frame on a link that dialled us: whether it opens, and so begins the session."""
-        try:
-            messages, unknown = decode_messages(session.keys.opener.open(frame))
-        except FrameRefused as refused:
-            self._count[f"refused_{refused.reason}"] += 1
-            return False
-        except MessageRefused:
-            self._count["refused_malformed_message"] += 1
+        read = read_frame(session, frame)
+        if type(read) is str:
+            self._count[f"refused_{read}"] += 1
             return False
         self.begin(session)
         if session.link in self._live:
-            self._heard_all(session, frame, messages, unknown)
+            self._heard_all(session, frame, *read)
         return True
 
     def begin(self, session: Session) -> None:
@@ -295,9 +286,7 @@ class Sessions:
         dead, due = self._watch.look(self._live.values(), now)
         for session in due:
             self._traffic.ping(session)
-        for session in self._live.values():
-            if session.stuck:
-                self._traffic.flush(session)
+        self._traffic.retry(self._live.values())
         for session, reason in dead:
             if session.link in self._live:
                 self._end(session, reason, bye=True)

@@ -1,4 +1,4 @@
-"""What goes out on one session, and how much of it has arrived.
+"""What travels on one session, and how much of it has arrived.
 
 What is on its way to a peer is bounded in bytes (`Limits.queued_bytes`), measured end to end: a Pong
 proves that everything sent before its Ping has been read. ZeroMQ's own high-water mark counts messages,
@@ -12,16 +12,17 @@ hundreds a turn.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from functools import partial
 from typing import Final
 
 from opengateway.wire.carrier import Carrier
 from opengateway.wire.clock import Clock
-from opengateway.wire.codec import MessageRefused, encode_message
+from opengateway.wire.codec import MessageRefused, decode_messages, encode_message
 from opengateway.wire.limits import MESSAGES_PER_FRAME, Limits
 from opengateway.wire.messages import Message, Ping
 from opengateway.wire.peer import Session
-from opengateway.wire.session import BOX_BYTES, HEADER_BYTES
+from opengateway.wire.session import BOX_BYTES, HEADER_BYTES, FrameRefused
 
 _FULL: Final = 32 * 1024
 """Bytes from which a frame is not filled any further: sealing it takes 30 us, and what comes next may go."""
@@ -78,6 +79,12 @@ class Traffic:
         session.stuck = b""
         return True
 
+    def retry(self, sessions: Iterable[Session]) -> None:
+        """What a carrier did not take a moment ago."""
+        for session in sessions:
+            if session.stuck:
+                self.flush(session)
+
     def ping(self, session: Session) -> None:
         """Ask for an answer, which will say that everything before has been read."""
         now = self._now()
@@ -104,3 +111,13 @@ class Traffic:
         # 1/8 as TCP smooths it (RFC 6298).
         session.rtt_ms = sample if session.rtt_ms is None else session.rtt_ms + (sample - session.rtt_ms) / 8
         return True
+
+
+def read_frame(session: Session, frame: bytes) -> tuple[list[Message], int] | str:
+    """The messages in this frame and how many are of unknown kinds, or why it is refused."""
+    try:
+        return decode_messages(session.keys.opener.open(frame))
+    except FrameRefused as refused:
+        return refused.reason
+    except MessageRefused:
+        return "malformed_message"
