@@ -26,16 +26,17 @@ from actors.messages import (
     DescribeHistory,
     Earn,
     Export,
-    FindCreditors,
     Flushed,
     HearTransfer,
+    KeepStamp,
     LedgerMessage,
     MeetPeer,
     OpenHold,
-    OwedAmong,
     Promised,
     QuoteCredit,
     SettleHold,
+    StampShown,
+    StampSought,
     TakeProof,
     Tick,
     Unanswered,
@@ -56,7 +57,7 @@ BATCH_LIMIT = 256
 """Entries before a commit that does not wait for the mailbox to run dry: about 20 ms of signing."""
 
 
-DURABLE = (OpenHold, Vouch, SettleHold, Unanswered, Earn, BeginTransfer, HearTransfer, MeetPeer)
+DURABLE = (OpenHold, Vouch, SettleHold, Unanswered, Earn, BeginTransfer, HearTransfer, MeetPeer, KeepStamp)
 """Their answers leave the node, so they wait for the commit. The others only tell what is written. An
 admission is committed at once, but nobody waits for it: that takes 3 ms, a first token longer. If a crash
 forgot it, the SETTLE of what had arrived by then would be refused, and with it all later ones of the peer."""
@@ -110,6 +111,7 @@ class Ledger(Actor[LedgerMessage]):
 
     def on_start(self) -> None:
         self._book = self._open_book()
+        self._book.check_strangers(self._book.stamps.require)
         # Requests that were in flight when the former life ended: their answers went nowhere.
         for opened in self._book.open_holds() if not self._book.damage else ():
             self._book.void(opened.rid)
@@ -270,15 +272,18 @@ class Ledger(Actor[LedgerMessage]):
             case TakeProof(proof):
                 self._written = True
                 book.proofs.take(proof)
+            case StampSought():
+                return book.stamps.own, book.stamps.challenge()
+            case KeepStamp(nonce):
+                self._urgent = self._written = True
+                return book.stamps.keep(nonce)
+            case StampShown(peer, stamp):
+                book.stamps.present(peer, stamp)
             case MeetPeer(peer):
                 self._urgent = True  # what it sends may have been written a moment ago
                 return book.handover.meet(peer)
             case Claims():
                 return {pair.peer: pair.owes_us - pair.holding for pair in book.peers()}
-            case FindCreditors(requester, amount, named, connected):
-                return book.ways.creditors(requester, amount, named, connected)
-            case OwedAmong(asker, amount, named):
-                return book.ways.owed_among(asker, amount, named)
             case DescribeBalance():
                 return book.balance()._asdict()
             case DescribeHistory(limit):

@@ -6,16 +6,18 @@ durable, straight to the loop. Two thread wake-ups less, of the eight that a req
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 from actors.exchange import Exchange
 from actors.io_loop import IoLoop
 from actors.kernel import Address
 from actors.messages import Dispatch, Job, JobEnded, LedgerMessage, SchedulerMessage, SettleHold, Submit
+from actors.stamping import Stamping
 from actors.switchboard import Switchboard
-from opengateway.errors import WorkerLost
+from opengateway.errors import OpenGatewayError, WorkerLost
 from opengateway.units import NodeId
-from opengateway.wire.messages import Quoted
+from opengateway.wire.messages import Quoted, Stamp
 
 
 @dataclass(slots=True)
@@ -23,8 +25,13 @@ class Lines:
     io: IoLoop
     ledger: Address[LedgerMessage]
     scheduler: Address[SchedulerMessage]
+    stamping: Stamping = field(init=False)
     switchboard: Switchboard | None = None
     """Of the SwarmPeer that lives now; None between two lives. Read and written on the loop."""
+
+    def __post_init__(self) -> None:
+        self.stamping = Stamping(self.io, self.ledger)
+        self.stamping.made = self.show_stamp
 
     def dispatch(self, order: Dispatch) -> None:
         """Ask the peer. May be called from any thread; however it ends, the Scheduler hears of it."""
@@ -40,9 +47,23 @@ class Lines:
         self.scheduler.tell(JobEnded(order.job, order.peer, None, lost))
 
     def cover(self, job: Job) -> None:
-        """Move credit to the peer that wants it for this job, once, and submit the job again either way."""
-        job.covered = True
-        self.io.call(self._cover, job)
+        """Give the peer what it wants for this job, our stamp or credit, each once, and submit it again."""
+        if job.wants_stamp is not None and not job.stamped:
+            job.stamped = True
+            self.io.spawn(self._stamped(job, job.wants_stamp))
+        else:
+            job.covered = True
+            self.io.call(self._cover, job)
+
+    async def _stamped(self, job: Job, peer: NodeId) -> None:
+        try:
+            stamp = await self.stamping.ready(max(0.0, job.deadline - time.monotonic()))
+            if self.switchboard is not None and self.switchboard.send(peer, Stamp(stamp)):
+                job.tried.discard(peer)
+        except OpenGatewayError as error:
+            job.stream.fail(error)
+        finally:
+            self.scheduler.tell(Submit(job))
 
     def _cover(self, job: Job) -> None:
         if self.switchboard is None or job.wants_credit is None:
@@ -64,6 +85,11 @@ class Lines:
     def _flood(self, proof: bytes) -> None:
         if self.switchboard is not None:
             self.switchboard.rumours.flood(proof)
+
+    def show_stamp(self, stamp: bytes) -> None:
+        """To every peer. On the loop."""
+        if self.switchboard is not None:
+            self.switchboard.show_stamp(stamp)
 
     async def quote(self, peer: NodeId, kind: str, model: str, prompt: int, completion: int) -> Quoted:
         """What a peer says to a request like this. On the loop; raises `OpenGatewayError`."""

@@ -19,7 +19,6 @@ from opengateway.engines.stream import Finished, Stream
 from opengateway.errors import OpenGatewayError
 from opengateway.ledger.admission import Admission
 from opengateway.ledger.handover import Outcome, Talk
-from opengateway.ledger.routes import Creditors
 from opengateway.models.clusters import ClusterRegistry
 from opengateway.models.machine import Machine
 from opengateway.routing.market import Place
@@ -70,6 +69,10 @@ class Job:
     """The peer that refused it for want of credit, and what it could have cost there (ucr)."""
     covered: bool = False
     """Credit was moved for it once; not again."""
+    wants_stamp: NodeId | None = None
+    """The peer that refused it for want of our identity stamp."""
+    stamped: bool = False
+    """It waited for the stamp once; not again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +290,8 @@ class PeerUp:
     record: bytes
     endpoint: str | None
     dialled: bool
+    host: str = ""
+    """The address that it came from, if it dialled us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -539,6 +544,26 @@ class TakeProof(Request[None]):
 
 
 @dataclass(frozen=True, slots=True)
+class StampSought(Request[tuple[bytes, bytes]]):
+    """Our identity stamp, empty while it is not made, and the challenge that it answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeepStamp(Request[bytes]):
+    """This nonce makes our identity stamp; answered with the stamp, durable."""
+
+    nonce: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StampShown:
+    """A peer's identity stamp, for when it asks for something on trust."""
+
+    peer: NodeId
+    stamp: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class MeetPeer(Request[Outcome]):
     """What this peer may have missed of transfers."""
 
@@ -548,25 +573,6 @@ class MeetPeer(Request[Outcome]):
 @dataclass(frozen=True, slots=True)
 class Claims(Request[dict[NodeId, int]]):
     """What every peer owes us (ucr), less what is held for requests; negative where we owe."""
-
-
-@dataclass(frozen=True, slots=True)
-class FindCreditors(Request[Creditors]):
-    """Ways on which this node could owe up to `amount` (ucr) to `requester`, whom these nodes owe."""
-
-    requester: NodeId
-    amount: int
-    named: tuple[NodeId, ...]
-    connected: frozenset[NodeId]
-
-
-@dataclass(frozen=True, slots=True)
-class OwedAmong(Request[tuple[NodeId, int] | None]):
-    """Which of these do we owe most, and how much; asked by a node that owes us."""
-
-    asker: NodeId
-    amount: int
-    named: tuple[NodeId, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -617,10 +623,11 @@ LedgerMessage: TypeAlias = (
     | BeginTransfer
     | HearTransfer
     | TakeProof
+    | StampSought
+    | KeepStamp
+    | StampShown
     | MeetPeer
     | Claims
-    | FindCreditors
-    | OwedAmong
     | DescribeBalance
     | DescribeHistory
     | DescribeAccounts

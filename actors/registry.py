@@ -163,7 +163,7 @@ class Registry(Actor[RegistryMessage]):
         now = self._now_ms()
         self._book.connected(up.peer, self._numeric(up), now_ms=now)
         self._book.heard(up.peer, record.endpoints, seq=record.seq, now_ms=now)
-        self._roster.up(up.peer, record, up.endpoint, dialled=up.dialled)
+        self._roster.up(up.peer, record, up)
         logger.info("peer %s (%s) is up", short(up.peer), record.name)
         session = self._roster.sessions[up.peer]
         self._wanted.came_up({up.endpoint, base32(up.peer), *record.endpoints}, session.introduce())

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from actors.messages import PeerUp
 from actors.own_record import OwnRecord
 from opengateway.discovery.addresses import parse_endpoint
 from opengateway.discovery.peers import PeerBook
@@ -35,6 +36,8 @@ class Session:
     last_heard: float
     rtt_ms: float | None = None
     told_rtt: float | None = None
+    host: str = ""
+    """The address that it dialled us from."""
 
     def introduce(self) -> dict[str, Any]:
         """For whoever asked to be connected."""
@@ -68,12 +71,12 @@ class Roster:
     dial_errors: dict[str, str] = field(default_factory=_Bounded)
     machine: Machine | None = None
 
-    def up(self, peer: NodeId, record: NodeRecord, endpoint: str | None, *, dialled: bool) -> None:
+    def up(self, peer: NodeId, record: NodeRecord, up: PeerUp) -> None:
         now = time.monotonic()
-        self.sessions[peer] = Session(peer, record, endpoint, dialled, now, now)
+        self.sessions[peer] = Session(peer, record, up.endpoint, up.dialled, now, now, host=up.host)
         self.reasons.pop(peer, None)
-        if endpoint:
-            self.dial_errors.pop(endpoint, None)
+        if up.endpoint:
+            self.dial_errors.pop(up.endpoint, None)
 
     def down(self, peer: NodeId, reason: str) -> Session | None:
         session = self.sessions.pop(peer, None)
@@ -104,9 +107,9 @@ class Roster:
                     hosts.append(str(parse_endpoint(endpoint, scoped=True)[0]))
                 except ValueError:
                     continue
-        # A session that we dialled shows by its address whether it is on our own network; of one that
-        # dialled us only the record tells, which is checked against what we see in a later version.
-        seen = hosts[:1] if session.dialled else hosts
+        # The address shows whether it is on our own network, as far as we see it. What its record says of
+        # its addresses is its own word, and would let anybody be our neighbour.
+        seen = hosts[:1] if session.dialled else [session.host] if session.host else hosts
         on_link = session.peer in self.on_link or private(seen)
         return ring_of(session.record.region, self.own_region, on_link=on_link)
 

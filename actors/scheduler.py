@@ -68,7 +68,9 @@ class Scheduler(Actor[SchedulerMessage]):
         closed: Callable[[], str],
         lend: int = 0,
         private: bool,
+        stranger_met: Callable[[], None] = lambda: None,
     ) -> None:
+        """`stranger_met`: somebody is a peer who will trust us only with an identity stamp."""
         super().__init__()
         self._io = io
         self._runners = runners
@@ -78,7 +80,7 @@ class Scheduler(Actor[SchedulerMessage]):
         self._views = views
         self._closed = closed
         self._lend = lend or sys.maxsize
-        self._private = private
+        self._private, self._stranger_met = private, stranger_met
         self._market = Market(default_model)
         self._waiting = WaitingRoom()
         self._in_hand: tuple[Job, ...] = ()
@@ -113,6 +115,8 @@ class Scheduler(Actor[SchedulerMessage]):
                 self._drain()
             case PeersChanged(peers):
                 self._market.peers_changed(peers, now=time.monotonic())
+                if not self._private and any(peer.ring != "lan" for peer in peers):
+                    self._stranger_met()
                 self._drain()
             case Overcharged(peer, times):
                 self._market.overcharged(peer, times, time.monotonic())
@@ -265,7 +269,7 @@ class Scheduler(Actor[SchedulerMessage]):
         )
 
     def _refuse(self, job: Job, error: OpenGatewayError) -> None:
-        if job.wants_credit is not None and not job.covered and self._cover is not None:
+        if self._cover is not None and holds.may_cover(job):
             self._cover(job)  # what others owe us may become credit there; then it is submitted again
             return
         self._failed += 1

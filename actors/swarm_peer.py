@@ -72,6 +72,7 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
         self._wire = make_wire(self._switchboard, lambda: self._record)
         self._switchboard.wire = self._wire
         self._switchboard.own_record = lambda: self._record
+        self._switchboard.stamp = lambda: lines.stamping.stamp
         self._lan: Lan | None = None
 
     def on_start(self) -> None:
@@ -144,7 +145,6 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
         counters |= {
             f"recount_{key}": value for key, value in self._switchboard.paying.recount.counters.items()
         }
-        counters |= {f"paths_{key}": value for key, value in self._switchboard.paths.counters.items()}
         return {
             "port": self._port.number,
             "lan_problem": self._lan.problem if self._lan is not None else "switched off",

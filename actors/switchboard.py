@@ -27,11 +27,11 @@ from actors.messages import (
     RecordSeen,
     RegistryMessage,
     SchedulerMessage,
+    StampShown,
     Submit,
     Unserved,
     Vouched,
 )
-from actors.pathfinder import Pathfinder
 from actors.paying import Paying
 from actors.quotes import Quotes
 from actors.recount import FindEngine
@@ -42,7 +42,7 @@ from opengateway.engines.asking import Asker
 from opengateway.engines.incoming import Incoming
 from opengateway.engines.refusal import open_refusal, sign_refusal
 from opengateway.engines.stream import Finished, Route
-from opengateway.errors import AllBusy, NotEnoughCredit, OfferOutdated, OpenGatewayError
+from opengateway.errors import AllBusy, OfferOutdated, OpenGatewayError
 from opengateway.identity import Identity, short
 from opengateway.units import NetworkId, NodeId
 from opengateway.wire.hub import Wire
@@ -60,12 +60,12 @@ from opengateway.wire.messages import (
     RecordChanged,
     Refused,
     Settle,
+    Stamp,
     Sweep,
     Transfer,
     Transferred,
     Voucher,
 )
-from opengateway.wire.route_messages import AskOwed, FindRoute, Owed, RouteFound
 
 R = TypeVar("R")
 
@@ -96,11 +96,10 @@ class Switchboard:
         """Set right after the wire was made: each of the two needs the other."""
         self.own_record: Callable[[], bytes]
         """This node's signed record as it is now. Set with `wire`."""
+        self.stamp: Callable[[], bytes] = bytes
+        """Our identity stamp, empty while there is none. Set with `wire`."""
         self.rumours = Rumours(io, ledger, send=self.send, peers=self._peers)
-        self.paths = Pathfinder(io, ledger, identity.node_id, send=self.send, connected=self._peers)
-        self.exchange = Exchange(
-            io, ledger, send=self.send, paths=self.paths, connected=self._peers, sweep_to=sweep_to
-        )
+        self.exchange = Exchange(io, ledger, send=self.send, sweep_to=sweep_to)
         self._identity, self._net, self._now_ms = identity, net, now_ms
         self.asker = Asker(net, self.send, self.hang_up)
         self.paying = Paying(io, ledger, scheduler, self.asker, same_model=same_model, send=self.send)
@@ -123,7 +122,7 @@ class Switchboard:
             lead=lambda incoming: incoming.job.lead if isinstance(incoming.job, Job) else 0,
             vouched=self._voucher,
             round_trip=self._round_trip,
-            refusal=self._refused,
+            refusal=self._refusal,
         )
 
     def send(self, peer: NodeId, message: Message) -> bool:
@@ -132,16 +131,23 @@ class Switchboard:
     def _peers(self) -> list[NodeId]:
         return [session.peer for session in self.wire.sessions()]
 
+    def show_stamp(self, stamp: bytes) -> None:
+        for peer in self._peers():
+            self.send(peer, Stamp(stamp))
+
     def hang_up(self, peer: NodeId, reason: str) -> None:
         self.wire.hang_up(peer, reason)
 
     # -- the wire's handler ------------------------------------------------------------------
 
     def peer_up(self, peer: NodeId, record: bytes, endpoint: str | None, dialled: bool) -> None:
-        self._registry.tell(PeerUp(peer, record, endpoint, dialled))
+        hosts = [session.host for session in self.wire.sessions() if session.peer == peer]
+        self._registry.tell(PeerUp(peer, record, endpoint, dialled, hosts[-1] if hosts else ""))
         # The handshake carried our record as it was then. One that changed before the session was up
         # (an engine that was just ready) would otherwise never reach this peer.
         self.send(peer, RecordChanged(self.own_record()))
+        if stamp := self.stamp():
+            self.send(peer, Stamp(stamp))
         self.exchange.met(peer)
         self.rumours.met(peer)
         self.paying.met(peer)
@@ -151,7 +157,6 @@ class Switchboard:
         self.paying.recount.hurry()
         self.answerer.lost(peer)
         self.exchange.lost(peer)
-        self.paths.lost(peer)
         self.rumours.lost(peer)
         self._registry.tell(PeerDown(peer, reason))
 
@@ -175,10 +180,10 @@ class Switchboard:
                 self._ledger.tell(Countersigned(peer, entry))
             case Proof(proof=proof):
                 self.rumours.heard(peer, proof)
+            case Stamp(stamp=stamp):  # express, as the request that it is for is
+                self._ledger.tell(StampShown(peer, stamp), express=True)
             case Transfer() | Transferred() | NotTransferred() | Sweep():
                 self.exchange.heard(peer, message)
-            case FindRoute() | RouteFound() | AskOwed() | Owed():
-                self.paths.heard(peer, message)
             case Bye():
                 pass  # the wire follows it with peer_down
             case _:
@@ -216,11 +221,6 @@ class Switchboard:
         incoming.job = job
         if not self._scheduler.tell(Submit(job)):
             incoming.stream.fail(AllBusy("this node is overloaded", retry_after=2.0))
-
-    def _refused(self, peer: NodeId, stream: int, error: OpenGatewayError) -> bytes:
-        if isinstance(error, NotEnoughCredit):
-            self.paths.refused(peer)
-        return self._refusal(peer, stream, error)
 
     def _refusal(self, peer: NodeId, stream: int, error: OpenGatewayError) -> bytes:
         if isinstance(error, OfferOutdated):  # the price to ask with comes before the refusal

@@ -9,7 +9,7 @@ and peers go by it (it travels on the wire), and `status` is what HTTP answers w
      |         LedgerMismatch
      +-- RequestError           one request fails, the node goes on
      |    +-- BadRequest, Unauthorized, UnknownModel, ContextTooLong, NotEnoughCredit,
-     |    |    LedgerRefused, LedgerReadOnly, VoucherMissing
+     |    |    LedgerRefused, LedgerReadOnly, VoucherMissing, StampMissing
      |    |    (OfferOutdated is a LedgerRefused)
      |    +-- AllBusy, DeadlinePassed, EngineUnavailable, EngineFailed, WorkerLost, Cancelled
      +-- PeerError              one peer fails or misbehaves, the node goes on
@@ -145,6 +145,13 @@ class VoucherMissing(RequestError):
     """The answer was broken off because the asking node stopped paying."""
 
     code = "voucher_missing"
+    status = 402
+
+
+class StampMissing(RequestError):
+    """The node that was asked wants to see this node's identity stamp first."""
+
+    code = "stamp_missing"
     status = 402
 
 

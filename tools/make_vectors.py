@@ -44,6 +44,7 @@ from opengateway.wire.messages import (
     RecordChanged,
     Refused,
     Settle,
+    Stamp,
     Sweep,
     Transfer,
     Transferred,
@@ -59,7 +60,6 @@ from opengateway.wire.relay_messages import (
     Reserve,
     Reserved,
 )
-from opengateway.wire.route_messages import AskOwed, FindRoute, Owed, RouteFound
 from opengateway.wire.session import Sealer, next_key
 
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "vectors"
@@ -165,10 +165,7 @@ def messages() -> list[dict[str, Any]]:
         NotTransferred(bytes(range(16)), "not_owed", "nothing is owed"),
         Sweep(bytes(range(32)), 1_000_000),
         Proof(b"a proof"),
-        FindRoute(3, 1_000_000, bytes(range(32))),
-        RouteFound(3, bytes(range(32)) + bytes(32) + (1_000_000).to_bytes(8, "big")),
-        AskOwed(4, 1_000_000, bytes(range(64))),
-        Owed(4, bytes(range(32)), 250_000),
+        Stamp(b"a stamp"),
         *relays(),
     ]
     return [

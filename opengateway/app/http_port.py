@@ -40,6 +40,7 @@ def _routes(node: Node, meter: Meter) -> list[web.RouteDef]:
         workers=node.engines.views,
         facts=node.facts,
         stop=node.stopped.set,
+        stamp=node.lines.stamping.describe,
     )
     models = ModelRoutes(
         node.home.models,

@@ -221,6 +221,7 @@ class Node:
             closed=self.own.closed,
             lend=self.config.contribute.slots,
             private=self.own.private,
+            stranger_met=self.lines.stamping.wanted,
         )
 
     def _worker(self, engine: Engine) -> InferenceWorker:

@@ -244,6 +244,7 @@ class Wire:
         if self._sessions.crowded(established.peer, established.instance):
             raise HandshakeRefused("too_many_sessions", "two connections with this node are enough")
         session = self._sessions.new(link, established, None)
+        session.host = address
         self._half_open[link] = _HalfOpen(session, now + self._limits.half_open_s)
         self._carrier.send(link, welcome)
         self._count["welcomes"] += 1

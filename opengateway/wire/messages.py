@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from opengateway.wire.relay_messages import RelayMessage
-from opengateway.wire.route_messages import RouteMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +249,14 @@ class Proof:
     proof: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """My identity stamp, for when you are to serve me on trust."""
+
+    number: ClassVar[int] = 45
+    stamp: bytes
+
+
 Message: TypeAlias = (
     Ping
     | Pong
@@ -274,7 +281,7 @@ Message: TypeAlias = (
     | NotTransferred
     | Sweep
     | Proof
-    | RouteMessage
+    | Stamp
     | RelayMessage
 )
 

@@ -58,6 +58,8 @@ class Session:
     bytes_read: int = 0
     """Of `bytes_out`, those that the peer is known to have read."""
     refusals: int = 0
+    host: str = ""
+    """The address that a peer who dialled us came from; "relay ..." where it is not its own."""
     moved_in: bool = False
     moved_out: bool = False
     held: list[Message] = field(default_factory=list)
@@ -109,6 +111,8 @@ class SessionInfo:
     bytes_out: int
     queued: int
     """Bytes sent and not yet known to be read."""
+    host: str
+    """The address that a peer who dialled us came from."""
 
 
 def info(session: Session) -> SessionInfo:
@@ -125,4 +129,5 @@ def info(session: Session) -> SessionInfo:
         bytes_in=session.bytes_in,
         bytes_out=session.bytes_out,
         queued=session.queued,
+        host=session.host,
     )

@@ -39,6 +39,7 @@ from opengateway.errors import (
     EngineUnavailable,
     NotEnoughCredit,
     OpenGatewayError,
+    StampMissing,
     UnknownModel,
     WorkerLost,
 )
@@ -371,6 +372,41 @@ def test_a_ledger_that_will_not_hold_is_the_callers_answer(bench: Bench) -> None
     assert reply is not None
     reply.refuse(NotEnoughCredit("not enough"))
     assert isinstance(bench.error(job), NotEnoughCredit)
+
+
+def test_a_peer_that_wants_our_stamp_is_asked_again_once_it_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduling, "SETTLING", 0.0)
+    covered: queue.Queue[Job] = queue.Queue()
+    bench = Bench(cover=covered.put)
+    bench.start()
+    try:
+        bench.peers(PEER)
+        job = bench.submit()
+        bench.ended(bench.dispatched(), StampMissing("no stamp", retry_after=20.0))
+        assert covered.get(timeout=PATIENCE) is job
+        assert job.wants_stamp == PEER
+        job.stamped = True
+        job.tried.discard(PEER)
+        bench.address.tell(Submit(job))
+        bench.ended(bench.dispatched(), StampMissing("still no stamp", retry_after=20.0))
+        assert isinstance(bench.error(job), StampMissing)
+        assert covered.empty()
+    finally:
+        bench.stop()
+
+
+def test_only_strangers_make_this_node_work_for_a_stamp() -> None:
+    met: queue.Queue[str] = queue.Queue()
+    bench = Bench(private=False, stranger_met=lambda: met.put("stranger"))
+    bench.start()
+    try:
+        bench.address.tell(PeersChanged((PeerView(PEER, "near", "lan", 1.0, 0, ()),)))
+        bench.jobs()
+        assert met.empty()
+        bench.address.tell(PeersChanged((PeerView(PEER, "far", "world", 1.0, 0, ()),)))
+        assert met.get(timeout=PATIENCE)
+    finally:
+        bench.stop()
 
 
 def test_a_peers_job_is_admitted_by_the_ledger_first(bench: Bench) -> None:

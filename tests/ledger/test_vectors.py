@@ -18,11 +18,14 @@ from opengateway.ledger.mandate import Mandate, draft, read_mandate
 from opengateway.ledger.merkle import Frontier
 from opengateway.ledger.price import PRICE_CAP, Price, cost, reference_price
 from opengateway.ledger.rules import Pair, pair_in
+from opengateway.ledger.stamp import Stamp, challenge
 from opengateway.units import NetworkId
 
 PATH = Path(__file__).parents[1] / "vectors" / "ledger.json"
 NET = NetworkId(b"ogwtest1")
 T = 1_780_000_000_000
+NONCE = bytes.fromhex("1c0a44c48b7db5ae")
+"""Found by `stamp_child.search` for C's GENESIS."""
 
 
 def story() -> dict[str, Signed]:
@@ -98,6 +101,8 @@ def described() -> dict[str, Any]:
         "root of C": tree.root().hex(),
         "seed of X": (b"x" * 32).hex(),
         "mandate of C over X to P": mandate().wire.hex(),
+        "challenge of C": challenge(NET, made["C genesis"].leaf).hex(),
+        "stamp of C": Stamp(made["C genesis"], NONCE).wire.hex(),
     }
 
 

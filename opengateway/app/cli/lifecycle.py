@@ -157,6 +157,7 @@ def _show(status: dict[str, Any], *, as_json: bool) -> None:
             ("Reachable", (status.get("reachability") or {}).get("text", "")),
             ("Peers", f"{peers.get('total', 0)}" + _ring_list(peers.get("by_ring") or {})),
             ("Credit", _credit(credit)),
+            ("Stamp", _stamp(status.get("stamp") or {})),
             (
                 "Jobs",
                 ", ".join(
@@ -188,6 +189,14 @@ def _running(status: dict[str, Any]) -> str:
 def _ring_list(rings: dict[str, int]) -> str:
     listed = parts(rings)
     return f" ({listed})" if listed else ""
+
+
+def _stamp(stamp: dict[str, Any]) -> str:
+    """Only while it is being made: strangers may have to wait for it."""
+    if stamp.get("state") != "being made":
+        return ""
+    left = stamp.get("seconds")
+    return "the identity stamp for strangers is being made" + (f", about {left} s" if left else "")
 
 
 def _credit(credit: dict[str, int]) -> str:

@@ -124,13 +124,16 @@ def show(value: Value) -> str:
 def key_show(*, as_json: Json = False) -> None:
     """This node's id and where its key is; makes the key if there is none yet."""
     from opengateway.identity import Identity, base32, short
+    from opengateway.ledger.look import stamped
 
     home = session.home()
     home.prepare()
     node_id = Identity.load_or_create(home.identity_key).node_id
     found: dict[str, Any] = {"id": base32(node_id), "short": short(node_id), "file": str(home.identity_key)}
+    found["stamp"] = "made" if stamped(home.ledger_db, node_id) else "not made yet"
     if as_json:
         emit_json(found)
     else:
         facts([("Id", found["id"]), ("Short", found["short"]), ("File", found["file"])])
+        facts([("Stamp", f"{found['stamp']} (what strangers want to see before they serve on trust)")])
         note("  hint: whoever has this file is this node, with its credit: keep a copy in a safe place")

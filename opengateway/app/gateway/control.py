@@ -64,6 +64,7 @@ class Parts:
     workers: dict[str, WorkerView]
     facts: Facts
     stop: Callable[[], None]
+    stamp: Callable[[], dict[str, Any]]
 
 
 class Control:
@@ -118,6 +119,7 @@ class Control:
                 "models": (me or {}).get("models", []),
                 "engine": engine_state(parts.workers, busy, facts),
                 "peers": {"total": len(up), "by_ring": (me or {}).get("by_ring", {})},
+                "stamp": parts.stamp(),
                 "credit": credit or {"balance": 0, "earned": 0, "spent": 0, "held": 0},
                 "jobs": jobs or {"running": 0, "queued": 0, "done": 0, "failed": 0},
                 "warnings": warnings(parts.root, parts.workers, me, wire, up, facts),
