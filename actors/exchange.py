@@ -1,7 +1,8 @@
 """Transfers of credit, on the I/O loop: what peers say of them, and those that this node wants.
 
-Who owes us may be owed by the node that we want to ask: it alone knows, so each is tried in turn, the
-greatest debtor first. Two round trips a try, and nothing is lost by one that fails.
+The node that refused us is asked for ways to owe us what is missing (pathfinder.py). If it is silent, each
+that owes us is tried in turn, the greatest debtor first: two round trips a try, and nothing is lost by one
+that fails.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from actors.io_loop import IoLoop
 from actors.kernel import Address, Reply, answer
 from actors.messages import BeginTransfer, Claims, HearTransfer, LedgerMessage, MeetPeer
+from actors.pathfinder import Pathfinder
 from opengateway.errors import NotEnoughCredit, OpenGatewayError, PeerUnreachable
 from opengateway.identity import short
 from opengateway.ledger.handover import Outcome, Talk
+from opengateway.ledger.routes import Route, largest
 from opengateway.units import NodeId, show_credits
 from opengateway.wire.messages import Sweep, Transfer
 
@@ -41,11 +44,14 @@ class Exchange:
         ledger: Address[LedgerMessage],
         *,
         send: Callable[[NodeId, Talk], bool],
+        paths: Pathfinder,
+        connected: Callable[[], Collection[NodeId]],
         sweep_to: NodeId | None = None,
     ) -> None:
         self._io = io
         self._ledger = ledger
         self._send = send
+        self._paths, self._connected = paths, connected
         self._sweep_to = sweep_to
         self._swept = 0.0
         self._ends: dict[bytes, asyncio.Future[str]] = {}
@@ -138,12 +144,36 @@ class Exchange:
                 break
         return moved
 
+    async def _follow(self, routes: list[Route], claims: dict[NodeId, int], amount: int, to: NodeId) -> int:
+        """Moves up to `amount` (ucr) on these ways; how much was moved."""
+        left, moved = dict(claims), 0
+        for route in routes:
+            part = min(route.amount, left[route.first], amount - moved)
+            if part <= 0:
+                continue
+            try:
+                await self.move(part, route.via, to)
+            except OpenGatewayError as error:
+                logger.info("no credit moves over %s: %s", ", ".join(map(short, route.via)), error)
+                continue
+            left[route.first] -= part
+            moved += part
+        return moved
+
     async def cover(self, price: int, peer: NodeId) -> bool:
         """Credit at `peer` for a request that may cost `price`; whether asking again makes sense. Less than
         all of it may do: `peer` alone knows how far it trusts us."""
         claims: dict[NodeId, int] = await answer(self._ledger.ask(Claims()), PATIENCE)
         missing = price - claims.get(peer, 0)
-        moved = await self.gather(missing, peer) if missing > 0 else 0
+        debtors = largest(claims, set(self._connected()) - {peer})
+        if missing <= 0 or not debtors:
+            return False
+        try:
+            routes = await self._paths.find(peer, missing, debtors)
+        except TimeoutError:
+            moved = await self.gather(missing, peer)
+        else:
+            moved = await self._follow(routes, claims, missing, peer)
         if moved:
             logger.info("%s credits are now owed by %s", show_credits(moved), short(peer))
         return moved > 0

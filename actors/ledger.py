@@ -26,12 +26,14 @@ from actors.messages import (
     DescribeHistory,
     Earn,
     Export,
+    FindCreditors,
     Flushed,
     HearTransfer,
     KeepStamp,
     LedgerMessage,
     MeetPeer,
     OpenHold,
+    OwedAmong,
     Promised,
     QuoteCredit,
     SettleHold,
@@ -284,6 +286,10 @@ class Ledger(Actor[LedgerMessage]):
                 return book.handover.meet(peer)
             case Claims():
                 return {pair.peer: pair.owes_us - pair.holding for pair in book.peers()}
+            case FindCreditors(requester, amount, named, connected):
+                return book.ways.creditors(requester, amount, named, connected)
+            case OwedAmong(asker, amount, named):
+                return book.ways.owed_among(asker, amount, named)
             case DescribeBalance():
                 return book.balance()._asdict()
             case DescribeHistory(limit):

@@ -19,6 +19,7 @@ from opengateway.engines.stream import Finished, Stream
 from opengateway.errors import OpenGatewayError
 from opengateway.ledger.admission import Admission
 from opengateway.ledger.handover import Outcome, Talk
+from opengateway.ledger.routes import Creditors
 from opengateway.models.clusters import ClusterRegistry
 from opengateway.models.machine import Machine
 from opengateway.routing.market import Place
@@ -576,6 +577,25 @@ class Claims(Request[dict[NodeId, int]]):
 
 
 @dataclass(frozen=True, slots=True)
+class FindCreditors(Request[Creditors]):
+    """Ways on which this node could owe up to `amount` (ucr) to `requester`, whom these nodes owe."""
+
+    requester: NodeId
+    amount: int
+    named: tuple[NodeId, ...]
+    connected: frozenset[NodeId]
+
+
+@dataclass(frozen=True, slots=True)
+class OwedAmong(Request[tuple[NodeId, int] | None]):
+    """Which of these do we owe most, and how much; asked by a node that owes us."""
+
+    asker: NodeId
+    amount: int
+    named: tuple[NodeId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DescribeBalance(Request[dict[str, Any]]):
     pass
 
@@ -628,6 +648,8 @@ LedgerMessage: TypeAlias = (
     | StampShown
     | MeetPeer
     | Claims
+    | FindCreditors
+    | OwedAmong
     | DescribeBalance
     | DescribeHistory
     | DescribeAccounts

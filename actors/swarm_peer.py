@@ -145,6 +145,7 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
         counters |= {
             f"recount_{key}": value for key, value in self._switchboard.paying.recount.counters.items()
         }
+        counters |= {f"paths_{key}": value for key, value in self._switchboard.paths.counters.items()}
         return {
             "port": self._port.number,
             "lan_problem": self._lan.problem if self._lan is not None else "switched off",

@@ -32,6 +32,7 @@ from actors.messages import (
     Unserved,
     Vouched,
 )
+from actors.pathfinder import Pathfinder
 from actors.paying import Paying
 from actors.quotes import Quotes
 from actors.recount import FindEngine
@@ -42,7 +43,7 @@ from opengateway.engines.asking import Asker
 from opengateway.engines.incoming import Incoming
 from opengateway.engines.refusal import open_refusal, sign_refusal
 from opengateway.engines.stream import Finished, Route
-from opengateway.errors import AllBusy, OfferOutdated, OpenGatewayError
+from opengateway.errors import AllBusy, NotEnoughCredit, OfferOutdated, OpenGatewayError
 from opengateway.identity import Identity, short
 from opengateway.units import NetworkId, NodeId
 from opengateway.wire.hub import Wire
@@ -66,6 +67,7 @@ from opengateway.wire.messages import (
     Transferred,
     Voucher,
 )
+from opengateway.wire.route_messages import AskOwed, FindRoute, Owed, RouteFound
 
 R = TypeVar("R")
 
@@ -99,7 +101,10 @@ class Switchboard:
         self.stamp: Callable[[], bytes] = bytes
         """Our identity stamp, empty while there is none. Set with `wire`."""
         self.rumours = Rumours(io, ledger, send=self.send, peers=self._peers)
-        self.exchange = Exchange(io, ledger, send=self.send, sweep_to=sweep_to)
+        self.paths = Pathfinder(io, ledger, identity.node_id, send=self.send, connected=self._peers)
+        self.exchange = Exchange(
+            io, ledger, send=self.send, paths=self.paths, connected=self._peers, sweep_to=sweep_to
+        )
         self._identity, self._net, self._now_ms = identity, net, now_ms
         self.asker = Asker(net, self.send, self.hang_up)
         self.paying = Paying(io, ledger, scheduler, self.asker, same_model=same_model, send=self.send)
@@ -122,7 +127,7 @@ class Switchboard:
             lead=lambda incoming: incoming.job.lead if isinstance(incoming.job, Job) else 0,
             vouched=self._voucher,
             round_trip=self._round_trip,
-            refusal=self._refusal,
+            refusal=self._refused,
         )
 
     def send(self, peer: NodeId, message: Message) -> bool:
@@ -157,6 +162,7 @@ class Switchboard:
         self.paying.recount.hurry()
         self.answerer.lost(peer)
         self.exchange.lost(peer)
+        self.paths.lost(peer)
         self.rumours.lost(peer)
         self._registry.tell(PeerDown(peer, reason))
 
@@ -184,6 +190,8 @@ class Switchboard:
                 self._ledger.tell(StampShown(peer, stamp), express=True)
             case Transfer() | Transferred() | NotTransferred() | Sweep():
                 self.exchange.heard(peer, message)
+            case FindRoute() | RouteFound() | AskOwed() | Owed():
+                self.paths.heard(peer, message)
             case Bye():
                 pass  # the wire follows it with peer_down
             case _:
@@ -221,6 +229,11 @@ class Switchboard:
         incoming.job = job
         if not self._scheduler.tell(Submit(job)):
             incoming.stream.fail(AllBusy("this node is overloaded", retry_after=2.0))
+
+    def _refused(self, peer: NodeId, stream: int, error: OpenGatewayError) -> bytes:
+        if isinstance(error, NotEnoughCredit):
+            self.paths.refused(peer)
+        return self._refusal(peer, stream, error)
 
     def _refusal(self, peer: NodeId, stream: int, error: OpenGatewayError) -> bytes:
         if isinstance(error, OfferOutdated):  # the price to ask with comes before the refusal

@@ -60,6 +60,7 @@ from opengateway.wire.relay_messages import (
     Reserve,
     Reserved,
 )
+from opengateway.wire.route_messages import AskOwed, FindRoute, Owed, RouteFound
 from opengateway.wire.session import Sealer, next_key
 
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "vectors"
@@ -166,6 +167,10 @@ def messages() -> list[dict[str, Any]]:
         Sweep(bytes(range(32)), 1_000_000),
         Proof(b"a proof"),
         Stamp(b"a stamp"),
+        FindRoute(3, 1_000_000, bytes(range(32))),
+        RouteFound(3, bytes(range(32)) + bytes(32) + (1_000_000).to_bytes(8, "big")),
+        AskOwed(4, 1_000_000, bytes(range(64))),
+        Owed(4, bytes(range(32)), 250_000),
         *relays(),
     ]
     return [

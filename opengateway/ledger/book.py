@@ -27,6 +27,7 @@ from opengateway.ledger.journal import Journal
 from opengateway.ledger.price import Price
 from opengateway.ledger.proofs import Proofs
 from opengateway.ledger.requester import Requester
+from opengateway.ledger.routes import Ways
 from opengateway.ledger.stamps import Stamps
 from opengateway.ledger.transfer import Transfers
 from opengateway.ledger.worker import StrangerCheck, Worker
@@ -70,6 +71,7 @@ class Book:
         self.stamps = Stamps(self._journal)
         self.checkpoints = Checkpoints(self._journal, identity)
         self.handover = Handover(identity.node_id, net, self.transfers, own)
+        self.ways = Ways(self._journal, self.transfers.promises)
         if not self.damage:
             self._worker.forget_unserved()
 

@@ -95,7 +95,7 @@ class Handover:
         return Outcome(tuple(sends), done=mandate.tid if new and self._me == first else b"")
 
     def _refused(self, peer: NodeId, tid: bytes, reason: str, text: str) -> Outcome:
-        mandate = self._transfers.dropped(tid, peer)
+        mandate = self._transfers.promises.dropped(tid, peer)
         if mandate is None:
             return Outcome()
         if mandate.path[0] == self._me:
@@ -120,7 +120,7 @@ class Handover:
         """Everything that the last session with this peer may have lost."""
         sends: list[tuple[NodeId, Talk]] = [
             (peer, Transfer(mandate.wire))
-            for mandate in self._transfers.pending()
+            for mandate in self._transfers.promises.pending()
             if mandate.after(self._me) == peer
         ]
         for tid, creditor in self._transfers.awaited.items():

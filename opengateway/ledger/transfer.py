@@ -25,6 +25,7 @@ from opengateway.ledger.mandate import (
     read_mandate,
     read_receipt,
 )
+from opengateway.ledger.promises import Promises
 from opengateway.ledger.rules import check_counter_leg, check_terms, pair_in
 from opengateway.ledger.store import wire_of
 from opengateway.units import NodeId, show_credits
@@ -33,7 +34,6 @@ VALID_MS = 5 * 60_000
 """How long V may accept: two round trips, and clocks that differ by two minutes."""
 LONGEST_MS = 15 * 60_000
 """A claim promised away cannot be used meanwhile, so nobody signs for longer."""
-FORGET_MS = 24 * 3_600_000  # a promise of which nothing is heard for a day; the mandate itself would tell
 PROMISES = 64
 """Open at once, for each who asks: a peer with 1 credit could else make us sign a million of 1 ucr."""
 
@@ -47,19 +47,15 @@ class Transfers:
         self._own = own
         self._identity = identity
         self._me = identity.node_id
+        self.promises = Promises(journal, identity.node_id)
         self.load()
 
     def load(self) -> None:
-        self._promises: dict[bytes, tuple[Mandate, bool]] = {}
-        """By tid: not yet heard the end of; and whether the claim is still set aside for it."""
         self.awaited: dict[bytes, NodeId] = {}
         """tid -> who has not yet countersigned that it gave up its claim on us."""
         store = self._journal.vault.store
         with self._journal.reading():
-            for tid, data in store.documents("promise"):
-                mandate = read_mandate(data, self._journal.net)
-                self._promises[tid] = (mandate, True)
-                self._journal.given_up[mandate.after(self._me)] += mandate.amount
+            self.promises.load()
             self.awaited.update((tid, NodeId(who)) for tid, who in store.documents("awaited leg"))
 
     # R and the intermediaries.
@@ -72,7 +68,7 @@ class Transfers:
         vault, now = self._journal.vault, self._journal.now_ms()
         vault.require_writable()
         vault.space.require(now)
-        if len(tid) != TID_BYTES or tid in self._promises or vault.store.document("transfer", tid):
+        if len(tid) != TID_BYTES or tid in self.promises or vault.store.document("transfer", tid):
             raise LedgerRefused("this transfer's number was used before", reason="duplicate")
         try:
             mandate = draft(self._journal.net, tid, amount, (self._me, *via, to), now + valid_ms)
@@ -84,14 +80,13 @@ class Transfers:
         """Our signature as an intermediary; the same again for the same mandate."""
         self._journal.vault.require_writable()
         mandate = self._read(data, sender, last=False)
-        known = self._promises.get(mandate.tid)
-        if known is not None and known[0].statement == mandate.statement:
-            return known[0]
+        known = self.promises.get(mandate.tid)
+        if known is not None and known.statement == mandate.statement:
+            return known
         if known is not None or self._journal.vault.store.document("transfer", mandate.tid):
             raise LedgerRefused("this transfer's number was used before", reason="duplicate")
         self._require_fresh(mandate)
-        open_here = sum(1 for other, _ in self._promises.values() if other.before(self._me) == sender)
-        if open_here >= PROMISES:
+        if self.promises.asked_by(sender) >= PROMISES:
             raise LedgerRefused(f"{PROMISES} transfers for this peer are open already", reason="busy")
         if sender not in self._own:
             self._require_owed_by_us(sender, mandate.amount)
@@ -99,9 +94,8 @@ class Transfers:
         return self._promise(mandate)
 
     def _promise(self, mandate: Mandate) -> Mandate:
-        debtor, journal = mandate.after(self._me), self._journal
-        totals = journal.debts.totals(debtor)
-        free = totals.owes_us - totals.holding - self._set_aside(debtor, owed_to_us=True)
+        debtor = mandate.after(self._me)
+        free = self.promises.free_with(debtor)
         if free < mandate.amount and debtor not in self._own:
             raise LedgerRefused(
                 f"{short(debtor)} owes {short(self._me)} {show_credits(max(0, free))} credits, "
@@ -110,20 +104,8 @@ class Transfers:
                 hint="see who owes you: opengateway ledger peers",
             )
         signed = mandate.signed(self._identity)
-        self._forget()
-        self._promises[signed.tid] = (signed, True)
-        journal.given_up[debtor] += signed.amount
-        journal.vault.store.put_document("promise", signed.tid, signed.wire)
+        self.promises.add(signed)
         return signed
-
-    def dropped(self, tid: bytes, sender: NodeId) -> Mandate | None:
-        """The next one did not go on: the claim may be used again, but the promise cannot be taken back, so
-        it is remembered. None: not `sender`'s to say, or known already."""
-        mandate, reserved = self._promises.get(tid, (None, False))
-        if mandate is None or not reserved or mandate.after(self._me) != sender:
-            return None
-        self._promises[tid] = (mandate, False)
-        return mandate
 
     # V.
 
@@ -163,8 +145,7 @@ class Transfers:
         journal.witness(receipt)
         self._append(mandate, receipt.leaf, receipt if self._me == mandate.path[0] else None)
         journal.remember(receipt)
-        if mandate.tid in self._promises:
-            self._end(mandate.tid)
+        self.promises.end(mandate.tid)
         self._keep(Receipt(mandate, entry))
         return True
 
@@ -212,11 +193,6 @@ class Transfers:
         row = self._journal.vault.store.find(ADJ, debtor, tid)
         return wire_of(row) if row and self._journal.stored(row).entry.hold else b""
 
-    def pending(self) -> list[Mandate]:
-        """Promised, within their time, and not heard the end of."""
-        now = self._journal.now_ms()
-        return [m for m, reserved in self._promises.values() if reserved and now <= m.expires_ms]
-
     def _read(self, data: bytes, sender: NodeId, *, last: bool) -> Mandate:
         try:
             mandate = read_mandate(data, self._journal.net)
@@ -241,7 +217,7 @@ class Transfers:
 
     def _require_owed_by_us(self, creditor: NodeId, amount: int) -> None:
         """Only a debt that we really have moves on, less what its owner is using up right now."""
-        owed = self._journal.debts.standing(creditor).owed - self._set_aside(creditor, owed_to_us=False)
+        owed = self.promises.owed_by_us(creditor)
         if owed < amount:
             raise LedgerRefused(
                 f"{short(self._me)} owes {short(creditor)} {show_credits(max(0, owed))} credits, "
@@ -257,16 +233,6 @@ class Transfers:
     def _require_genuine(self, mandate: Mandate) -> None:
         if not mandate.genuine():
             raise LedgerRefused("a signature in the mandate is not by its author", reason="signature")
-
-    def _set_aside(self, peer: NodeId, *, owed_to_us: bool) -> int:
-        """ucr of what this peer owes us (or we owe it) that open transfers speak for."""
-        now, total = self._journal.now_ms(), 0
-        for mandate, reserved in self._promises.values():
-            if reserved and now <= mandate.expires_ms:
-                other = mandate.after(self._me) if owed_to_us else mandate.before(self._me)
-                if other == peer and (owed_to_us or self._me != mandate.path[0]):
-                    total += mandate.amount
-        return total
 
     def _append(self, mandate: Mandate, link: bytes, half: Signed | None) -> Signed:
         """Both legs, for one commit; the outgoing one."""
@@ -288,13 +254,3 @@ class Transfers:
     def _keep(self, receipt: Receipt) -> Receipt:
         self._journal.vault.store.put_document("transfer", receipt.mandate.tid, receipt.wire)
         return receipt
-
-    def _end(self, tid: bytes) -> None:
-        mandate, _ = self._promises.pop(tid)
-        self._journal.given_up[mandate.after(self._me)] -= mandate.amount
-        self._journal.vault.store.put_document("promise", tid, b"")
-
-    def _forget(self) -> None:
-        now = self._journal.now_ms()
-        for mandate in [m for m, _ in self._promises.values() if m.expires_ms + FORGET_MS < now]:
-            self._end(mandate.tid)

@@ -41,6 +41,8 @@ class Field:
 _STREAM = Field("int", _U63)
 _TOKENS = Field("int", 1 << 32)
 _UCR = Field("int", 1 << 62)
+_AMOUNT = Field("int", (1 << 62) - 1)
+_NODES = Field("bytes", 16 * 32)
 _SIGNED = Field("bytes", ENVELOPE_LIMIT)
 _PAPER = Field("bytes", 2048)
 
@@ -106,9 +108,13 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
     "Transfer": {"mandate": _PAPER},
     "Transferred": {"mandate": _PAPER, "receipt": _PAPER, "leg": _PAPER},
     "NotTransferred": {"tid": Field("bytes", 16), "reason": Field("text", 64), "message": Field("text", 512)},
-    "Sweep": {"debtor": Field("bytes", 32), "amount": Field("int", (1 << 62) - 1)},
+    "Sweep": {"debtor": Field("bytes", 32), "amount": _AMOUNT},
     "Proof": {"proof": Field("bytes", 4096)},
     "Stamp": {"stamp": Field("bytes", 512)},
+    "FindRoute": {"query": _STREAM, "amount": _AMOUNT, "debtors": _NODES},
+    "RouteFound": {"query": _STREAM, "routes": Field("bytes", 8 * 72)},
+    "AskOwed": {"query": _STREAM, "amount": _AMOUNT, "creditors": _NODES},
+    "Owed": {"query": _STREAM, "creditor": Field("bytes", 32), "amount": _AMOUNT},
     "Reserve": {},
     "Reserved": {"endpoint": Field("text", 80), "life_s": Field("int", 86_400)},
     "NotReserved": {"reason": Field("text", 64)},

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from opengateway.wire.relay_messages import RelayMessage
+from opengateway.wire.route_messages import RouteMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +283,7 @@ Message: TypeAlias = (
     | Sweep
     | Proof
     | Stamp
+    | RouteMessage
     | RelayMessage
 )
 

@@ -141,6 +141,51 @@ def test_a_request_that_would_be_refused_moves_the_credit_itself(
     until(lambda: -CREDIT < net_of(nodes[0], vic) <= CREDIT, "nothing is owed to vic any more")
 
 
+@pytest.fixture
+def circle(tmp_path: Path) -> Iterator[tuple[list[Node], list[Home]]]:
+    """Everybody has asked the next one: ann owes vic more than vic gives to strangers, vic owes xia, xia owes
+    bob, bob owes ann. Vic owes nobody who owes ann, so there is no way over one other."""
+    network = private_network()
+    with homes(tmp_path, network["network"], "ann", "bob", "xia", "vic") as made:
+        ann, bob, xia, vic = made
+        vic.serve(ann, 60)
+        xia.serve(vic, 70)
+        bob.serve(xia, 80)
+        ann.serve(bob, 90)
+    with contextlib.ExitStack() as running:
+        nodes = [running.enter_context(Node(tmp_path, "vic", network, engine={"kind": "pocket"}))]
+        for name in ("xia", "bob", "ann"):
+            known = {"bootstrap": [node.endpoint for node in nodes]}
+            nodes.append(running.enter_context(Node(tmp_path, name, network, wire=known)))
+        nodes.reverse()
+        until(lambda: nodes[0].get("/node/models")["network"], "the model is offered")
+        until(lambda: all(node.get("/node/status")["peers"]["total"] == 3 for node in nodes), "all have met")
+        yield nodes, made
+
+
+def test_a_circle_of_four_serves_itself_over_two_others(
+    circle: tuple[list[Node], list[Home]], tmp_path: Path
+) -> None:
+    nodes, (ann, bob, xia, vic) = circle
+    status, answer = nodes[0].request("POST", "/v1/chat/completions", chat(max_tokens=32))
+    assert status == 200, answer
+    assert answer["choices"][0]["message"]["content"].strip() == "4"
+    until(lambda: -CREDIT < net_of(nodes[0], vic) <= CREDIT, "nothing is owed to vic any more")
+    moved = 90 * CREDIT - net_of(nodes[0], bob)
+    assert 60 * CREDIT < moved < 61 * CREDIT
+    for node, creditor, debtor, owed in (
+        (nodes[1], bob, xia, 80),
+        (nodes[2], xia, vic, 70),
+    ):
+        until(
+            lambda node=node, debtor=debtor, owed=owed: net_of(node, debtor) == owed * CREDIT - moved,  # type: ignore[misc]
+            f"{creditor.name} gave up as much of what {debtor.name} owes",
+        )
+    for node in nodes:
+        until(lambda node=node: audited(node, tmp_path / "x.ogwl") == 0, "all signatures are there")  # type: ignore[misc]
+    assert net_of(nodes[1], ann) == moved - 90 * CREDIT
+
+
 def test_earnings_go_to_the_owners_main_node(tmp_path: Path) -> None:
     network = private_network()
     with homes(tmp_path, network["network"], "main", "second", "debtor") as (main, second, debtor):

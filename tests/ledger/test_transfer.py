@@ -183,7 +183,7 @@ def test_a_debtor_that_owes_less_refuses_and_the_claim_stays(lab: World) -> None
     assert [failed for failed, _ in post.failed] == [tid]
     assert owes(ann, bob) == 2 * COST
     again = release(post, ann, 2 * COST, [bob], vic)  # nothing stays set aside for what was refused
-    assert again in ann.book.transfers._promises
+    assert again in ann.book.transfers.promises
 
 
 def test_nobody_gives_up_more_than_is_owed_to_it(lab: World) -> None:

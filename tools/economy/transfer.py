@@ -3,24 +3,22 @@
 X owes R, V owes X; R and X give that up, and V owes R instead. The path and its arithmetic are the node's own
 (`Mandate.before` and `after`, `pair_after` of an ADJ): everybody on it appends one leg in and one out, which
 cancel. What is checked is what the node checks (`Transfers`): only a debt that is there moves on, less what
-its owner is using up right now. The search for paths is the simulator's own: it sees all accounts, where a
-node asks its peers.
+its owner is using up right now. The search for paths is what nodes do (LEDGER.md, "Finding a way"), with the
+same bounds: R names its largest debtors, V asks its largest creditors, and each of those names one of them.
+Here all of them are always connected.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
 from opengateway.ledger.entry import ADJ
 from opengateway.ledger.mandate import Mandate
+from opengateway.ledger.routes import FOUND, NAMED
 from opengateway.ledger.rules import pair_after
 from tools.economy.market import BLANK, Account, Market
-
-ASKED = 16
-"""R's debtors and V's creditors, the largest first, that are tried for two in between: R asks 16 peers which
-of 16 names they are owed by."""
 
 
 class Route(NamedTuple):
@@ -67,15 +65,23 @@ def _routes(
 ) -> Iterable[tuple[Account, ...]]:
     if middles < 1:
         return
-    ours = [market.accounts[name] for name in creditor.debtors]
-    for middle in ours:
-        if middle.id in debtor.creditors:
-            yield debtor, middle, creditor
+    named = _largest([market.accounts[name] for name in creditor.debtors], lambda one: one.owes(creditor.id))
+    direct = [one for one in named if one.id in debtor.creditors]
+    for middle in _largest(direct, lambda one: debtor.owes(one.id))[:FOUND]:
+        yield debtor, middle, creditor
     if middles < 2:
         return
-    theirs = [market.accounts[name] for name in debtor.creditors if name != creditor.id]
-    near = sorted(ours, key=lambda one: -one.owes(creditor.id))[:ASKED]
-    for far in sorted(theirs, key=lambda one: -debtor.owes(one.id))[:ASKED]:
-        for middle in near:
-            if middle is not debtor and middle.id in far.creditors:
-                yield debtor, far, middle, creditor
+    known = {creditor.id, *(one.id for one in named)}
+    theirs = [market.accounts[name] for name in debtor.creditors if name not in known]
+    for far in _largest(theirs, lambda one: debtor.owes(one.id)):
+        owed = _largest([one for one in named if one is not debtor and one.id in far.creditors], _by(far))
+        if owed:
+            yield debtor, far, owed[0], creditor
+
+
+def _largest(accounts: Iterable[Account], worth: Callable[[Account], int]) -> list[Account]:
+    return sorted(accounts, key=lambda one: -worth(one))[:NAMED]
+
+
+def _by(far: Account) -> Callable[[Account], int]:
+    return lambda one: far.owes(one.id)
