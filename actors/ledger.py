@@ -13,32 +13,27 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+from actors import bookkeeping
 from actors.flusher import Batch, Flusher
 from actors.kernel import LATER, Actor, Reply
 from actors.messages import (
     Admit,
     BeginTransfer,
-    Claims,
     Countersigned,
     Delivered,
-    DescribeAccounts,
-    DescribeBalance,
-    DescribeHistory,
     Earn,
     Export,
-    FindCreditors,
     Flushed,
     HearTransfer,
+    HearWitness,
     KeepStamp,
     LedgerMessage,
     MeetPeer,
     OpenHold,
-    OwedAmong,
     Promised,
     QuoteCredit,
+    SeekWitnesses,
     SettleHold,
-    StampShown,
-    StampSought,
     TakeProof,
     Tick,
     Unanswered,
@@ -49,7 +44,6 @@ from actors.messages import (
 from opengateway.errors import OpenGatewayError
 from opengateway.identity import Identity
 from opengateway.ledger.book import Book
-from opengateway.ledger.history import account_facts, line_facts
 from opengateway.units import NetworkId, NodeId
 
 GATHER = 0.02
@@ -59,7 +53,10 @@ BATCH_LIMIT = 256
 """Entries before a commit that does not wait for the mailbox to run dry: about 20 ms of signing."""
 
 
-DURABLE = (OpenHold, Vouch, SettleHold, Unanswered, Earn, BeginTransfer, HearTransfer, MeetPeer, KeepStamp)
+DURABLE = (
+    *(OpenHold, Vouch, SettleHold, Unanswered, Earn, BeginTransfer, HearTransfer, MeetPeer),
+    *bookkeeping.WITNESSING,
+)
 """Their answers leave the node, so they wait for the commit. The others only tell what is written. An
 admission is committed at once, but nobody waits for it: that takes 3 ms, a first token longer. If a crash
 forgot it, the SETTLE of what had arrived by then would be refused, and with it all later ones of the peer."""
@@ -271,31 +268,13 @@ class Ledger(Actor[LedgerMessage]):
             case HearTransfer(peer, talk):
                 self._urgent = self._written = True
                 return book.handover.hear(peer, talk)
-            case TakeProof(proof):
+            case TakeProof() | HearWitness() | SeekWitnesses() | KeepStamp():
                 self._written = True
-                book.proofs.take(proof)
-            case StampSought():
-                return book.stamps.own, book.stamps.challenge()
-            case KeepStamp(nonce):
-                self._urgent = self._written = True
-                return book.stamps.keep(nonce)
-            case StampShown(peer, stamp):
-                book.stamps.present(peer, stamp)
+                self._urgent |= not isinstance(message, TakeProof)
+                return bookkeeping.witness(book, message)
             case MeetPeer(peer):
                 self._urgent = True  # what it sends may have been written a moment ago
                 return book.handover.meet(peer)
-            case Claims():
-                return {pair.peer: pair.owes_us - pair.holding for pair in book.peers()}
-            case FindCreditors(requester, amount, named, connected):
-                return book.ways.creditors(requester, amount, named, connected)
-            case OwedAmong(asker, amount, named):
-                return book.ways.owed_among(asker, amount, named)
-            case DescribeBalance():
-                return book.balance()._asdict()
-            case DescribeHistory(limit):
-                return [line_facts(line) for line in book.history(limit)]
-            case DescribeAccounts():
-                return [account_facts(pair) for pair in book.peers()]
             case Export():
                 out = io.BytesIO()
                 self._commit_now()
@@ -303,4 +282,6 @@ class Ledger(Actor[LedgerMessage]):
                 self._commit_now()
                 book.export(out)
                 return out.getvalue()
+            case _:
+                return bookkeeping.read(book, message)
         return None

@@ -20,11 +20,13 @@ from opengateway.errors import OpenGatewayError
 from opengateway.ledger.admission import Admission
 from opengateway.ledger.handover import Outcome, Talk
 from opengateway.ledger.routes import Creditors
+from opengateway.ledger.witnessing import Sends
 from opengateway.models.clusters import ClusterRegistry
 from opengateway.models.machine import Machine
 from opengateway.routing.market import Place
 from opengateway.routing.views import PeerView, Price, ServedModel, WorkerView
 from opengateway.units import NodeId
+from opengateway.wire.witness_messages import WitnessMessage
 
 _RUN = secrets.token_hex(6)
 _number = count(1)
@@ -565,6 +567,21 @@ class StampShown:
 
 
 @dataclass(frozen=True, slots=True)
+class HearWitness(Request[Sends]):
+    """What a peer says as a witness, or to one; answered with what to send, durable."""
+
+    peer: NodeId
+    message: WitnessMessage
+
+
+@dataclass(frozen=True, slots=True)
+class SeekWitnesses(Request[Sends]):
+    """Whom of these peers to ask to cosign our newest checkpoint, and how; nobody where all have."""
+
+    peers: tuple[NodeId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MeetPeer(Request[Outcome]):
     """What this peer may have missed of transfers."""
 
@@ -646,6 +663,8 @@ LedgerMessage: TypeAlias = (
     | StampSought
     | KeepStamp
     | StampShown
+    | HearWitness
+    | SeekWitnesses
     | MeetPeer
     | Claims
     | FindCreditors

@@ -137,10 +137,12 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
         sessions = tuple((s.peer, s.rtt_ms, s.last_heard) for s in self._wire.sessions())
         self._registry.tell(RoundTrips(sessions))
         self._switchboard.exchange.sweep()
+        self._switchboard.witnesses.tick()
 
     async def _describe(self) -> dict[str, Any]:
         counters = dict(self._wire.counters)
         counters |= {f"asking_{key}": value for key, value in self._switchboard.asker.counters.items()}
+        counters |= {f"witness_{key}": value for key, value in self._switchboard.witnesses.counters.items()}
         counters |= {f"answering_{key}": value for key, value in self._switchboard.answerer.counters.items()}
         counters |= {
             f"recount_{key}": value for key, value in self._switchboard.paying.recount.counters.items()

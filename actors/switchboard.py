@@ -37,6 +37,7 @@ from actors.paying import Paying
 from actors.quotes import Quotes
 from actors.recount import FindEngine
 from actors.rumours import Rumours
+from actors.witnesses import Witnesses
 from opengateway.discovery.record import offer_of
 from opengateway.engines.answering import Answerer
 from opengateway.engines.asking import Asker
@@ -68,6 +69,7 @@ from opengateway.wire.messages import (
     Voucher,
 )
 from opengateway.wire.route_messages import AskOwed, FindRoute, Owed, RouteFound
+from opengateway.wire.witness_messages import WitnessMessage
 
 R = TypeVar("R")
 
@@ -105,6 +107,7 @@ class Switchboard:
         self.exchange = Exchange(
             io, ledger, send=self.send, paths=self.paths, connected=self._peers, sweep_to=sweep_to
         )
+        self.witnesses = Witnesses(io, ledger, send=self.send, peers=self._peers)
         self._identity, self._net, self._now_ms = identity, net, now_ms
         self.asker = Asker(net, self.send, self.hang_up)
         self.paying = Paying(io, ledger, scheduler, self.asker, same_model=same_model, send=self.send)
@@ -155,6 +158,7 @@ class Switchboard:
             self.send(peer, Stamp(stamp))
         self.exchange.met(peer)
         self.rumours.met(peer)
+        self.witnesses.met()
         self.paying.met(peer)
 
     def peer_down(self, peer: NodeId, reason: str) -> None:
@@ -164,6 +168,7 @@ class Switchboard:
         self.exchange.lost(peer)
         self.paths.lost(peer)
         self.rumours.lost(peer)
+        self.witnesses.lost(peer)
         self._registry.tell(PeerDown(peer, reason))
 
     def dial_failed(self, endpoint: str, reason: str) -> None:
@@ -192,6 +197,8 @@ class Switchboard:
                 self.exchange.heard(peer, message)
             case FindRoute() | RouteFound() | AskOwed() | Owed():
                 self.paths.heard(peer, message)
+            case _ if isinstance(message, WitnessMessage):
+                self.witnesses.heard(peer, message)
             case Bye():
                 pass  # the wire follows it with peer_down
             case _:

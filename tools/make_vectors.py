@@ -62,6 +62,16 @@ from opengateway.wire.relay_messages import (
 )
 from opengateway.wire.route_messages import AskOwed, FindRoute, Owed, RouteFound
 from opengateway.wire.session import Sealer, next_key
+from opengateway.wire.witness_messages import (
+    AddCheckpoint,
+    Cosigned,
+    Entries,
+    GetEntries,
+    Head,
+    NotCosigned,
+    Present,
+    Wanted,
+)
 
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "vectors"
 T_MS = 1_750_000_000_000
@@ -167,6 +177,14 @@ def messages() -> list[dict[str, Any]]:
         Sweep(bytes(range(32)), 1_000_000),
         Proof(b"a proof"),
         Stamp(b"a stamp"),
+        AddCheckpoint("old 0\n\na checkpoint"),
+        Cosigned("— a witness, and its cosignature\n"),
+        NotCosigned(409, 256, "the proof begins at another size than was cosigned last"),
+        Head(b"a head"),
+        GetEntries(512),
+        Entries(512, b"an entry", b"\x80", b"\x80", more=False),
+        Wanted(bytes(range(64))),
+        Present("a checkpoint", b"an entry", b"\x80"),
         FindRoute(3, 1_000_000, bytes(range(32))),
         RouteFound(3, bytes(range(32)) + bytes(32) + (1_000_000).to_bytes(8, "big")),
         AskOwed(4, 1_000_000, bytes(range(64))),

@@ -94,5 +94,7 @@ def _vouchers(db: sqlite3.Connection) -> list[list[bytes]]:
 
 
 def _checkpoints(db: sqlite3.Connection) -> list[str]:
-    found = db.execute("SELECT value FROM documents WHERE kind = 'checkpoint' ORDER BY key").fetchall()
-    return [value.decode() for (value,) in found]
+    """The newest, and the newest that others cosigned: often the same."""
+    found = dict(db.execute("SELECT key, value FROM documents WHERE kind = 'checkpoint'"))
+    newest, cosigned = (found.get(key, b"").decode() for key in (b"note", b"cosigned"))
+    return [note for note in (cosigned, "" if newest and cosigned.startswith(newest) else newest) if note]

@@ -6,8 +6,8 @@ extra piece at the end, where first and second are [body, signature].
     F3-duplicate     two entries, one request
     F4-transfer      two legs of a transfer that do not cancel
     F5-under-settle  a SETTLE or VOID, and a voucher over more
-    F6-rewrite       two checkpoints (text, signature) of one size with different roots
-    F7-witness       two of them (text, seconds (8) || cosignature) by one witness, whose key is the extra
+    F6-rewrite       checkpoints (text, signature), heads or entries that are not of one ledger
+    F7-witness       two checkpoints (text, seconds (8) || cosignature) by one witness, whose key is the extra
     F8-repudiation   a SETTLE, and a later entry by its author for the same peer that omits it
 """
 
@@ -15,8 +15,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from opengateway.identity import verify
-from opengateway.ledger.audit_notes import cosigned_text, read_note
+from opengateway.ledger.audit_rewrite import Piece, check_equivocation, check_rewrite
 from opengateway.ledger.entry import SETTLE, EntryInvalid
 from opengateway.ledger.evidence import genuine, read_signed
 from opengateway.ledger.voucher import check_under_settle
@@ -25,7 +24,6 @@ from opengateway.wire import cbor
 
 PROOF_LIMIT = 4096
 NAME = "ogw-proof/1"
-Piece = tuple[bytes, bytes]
 
 
 class Convicted(NamedTuple):
@@ -51,9 +49,9 @@ def convicts(proof: bytes, net: bytes | None) -> Convicted:
     if type(extra) is not bytes:
         raise ValueError("not a fault proof")
     if kind == "F6-rewrite":
-        return _rewrite(first, second)
+        return Convicted(kind, *check_rewrite(first, second, extra, net))
     if kind == "F7-witness":
-        return _equivocation(first, second, extra)
+        return Convicted(kind, *check_equivocation(first, second, extra))
     net = _net_of(first[0]) if net is None else net
     if kind == "F5-under-settle":
         key = check_under_settle(first, second, net)
@@ -96,34 +94,3 @@ def _entries(kind: str, first: Piece, second: Piece, net: bytes) -> Convicted:
         if found.kind == kind:
             return Convicted(kind, a.author, str(found))
     raise ValueError(f"these two entries do not prove {kind}")
-
-
-def _rewrite(first: Piece, second: Piece) -> Convicted:
-    one, two = read_note(_note(first)), read_note(_note(second))
-    if one.author != two.author or one.size != two.size or one.root == two.root:
-        raise ValueError("these two checkpoints do not contradict each other")
-    for note, (_, signature) in ((one, first), (two, second)):
-        if not verify(note.author, note.text, signature):
-            raise ValueError("a checkpoint that its author did not sign")
-    return Convicted("F6-rewrite", one.author, f"two roots for {one.size} entries")
-
-
-def _equivocation(first: Piece, second: Piece, witness: bytes) -> Convicted:
-    one, two = read_note(_note(first)), read_note(_note(second))
-    if one.author != two.author or one.size != two.size or one.root == two.root:
-        raise ValueError("these two cosignatures do not contradict each other")
-    for note, (_, cosignature) in ((one, first), (two, second)):
-        seconds, signature = int.from_bytes(cosignature[:8], "big"), cosignature[8:]
-        if not verify(witness, cosigned_text(seconds, note.text), signature):
-            raise ValueError("a cosignature that is not this witness's")
-    return Convicted("F7-witness", witness, f"cosigned two roots for {one.size} entries of one ledger")
-
-
-def _note(piece: Piece) -> str:
-    """The checkpoint's text as a note of its own. The line under it only fills its place: what is checked
-    is the signature of the piece."""
-    try:
-        text = piece[0].decode()
-    except UnicodeDecodeError as error:
-        raise ValueError("not a checkpoint") from error
-    return f"{text}\n— none AAAAAAAAAAA=\n"

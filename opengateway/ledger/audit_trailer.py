@@ -70,11 +70,25 @@ def check_notes(whole: WholeAudit, notes: list[Note], policy: Policy) -> None:
         good = {witness for witness, _, _ in note.cosigned}
         quorum = None if policy.quorum is None else len(_trusted(good, policy)) >= policy.quorum
         report.checkpoints.append((note.size, note.root, sorted(good), quorum))
-        if quorum is False:
-            text = f"{_at(note)} is cosigned by {len(_trusted(good, policy))} of {policy.quorum} witnesses"
-            report.add("E_QUORUM", -1, -1, text)
-    if policy.quorum is not None and not notes:
+    _check_quorum(report, policy)
+
+
+def _check_quorum(report: Report, policy: Policy) -> None:
+    """One checkpoint must have it. A newer one that the author signed alone is no fault: what stands between
+    the two is only not witnessed yet."""
+    if policy.quorum is None:
+        return
+    if not report.checkpoints:
         report.add("E_QUORUM", -1, -1, f"no checkpoint, and {policy.quorum} witnesses are demanded")
+        return
+    size = max((size for size, _, _, quorum in report.checkpoints if quorum), default=None)
+    if size is None:
+        size, _, witnesses, _ = max(report.checkpoints, key=lambda one: one[0])
+        good = len(_trusted(set(witnesses), policy))
+        text = f"the checkpoint at {size} entries is cosigned by {good} of {policy.quorum} witnesses"
+        report.add("E_QUORUM", -1, -1, text)
+    elif size < report.subject.entries:
+        report.not_checked.append(f"what stands after entry {size - 1}: no witness has seen it yet")
 
 
 def _trusted(witnesses: set[bytes], policy: Policy) -> set[bytes]:

@@ -30,6 +30,7 @@ from opengateway.ledger.requester import Requester
 from opengateway.ledger.routes import Ways
 from opengateway.ledger.stamps import Stamps
 from opengateway.ledger.transfer import Transfers
+from opengateway.ledger.witnessing import Witnessing
 from opengateway.ledger.worker import StrangerCheck, Worker
 from opengateway.units import NetworkId, NodeId
 
@@ -70,6 +71,7 @@ class Book:
         self.proofs = Proofs(self._journal)
         self.stamps = Stamps(self._journal)
         self.checkpoints = Checkpoints(self._journal, identity)
+        self.witnessing = Witnessing(self._journal, identity, self.checkpoints)
         self.handover = Handover(identity.node_id, net, self.transfers, own)
         self.ways = Ways(self._journal, self.transfers.promises)
         if not self.damage:
@@ -252,6 +254,7 @@ class Book:
         self._worker.load()
         self.transfers.load()
         self.checkpoints.load()
+        self.witnessing.load()
 
     def balance(self) -> Balance:
         return balance(self._journal)

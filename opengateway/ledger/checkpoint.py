@@ -7,11 +7,13 @@ so that neither a checkpoint nor a start reads the whole ledger.
 from __future__ import annotations
 
 import base64
+from itertools import islice
 
 from opengateway.identity import Identity
 from opengateway.ledger.audit_notes import key_hash
 from opengateway.ledger.journal import Journal
 from opengateway.ledger.merkle import Frontier
+from opengateway.ledger.merkle_proofs import TILE, Prover
 from opengateway.wire import cbor
 
 EVERY_ENTRIES = 256
@@ -30,7 +32,14 @@ class Checkpoints:
     def __init__(self, journal: Journal, identity: Identity) -> None:
         self._journal = journal
         self._identity = identity
+        self.prover = Prover(self._leaves, self._tile)
+        """Of inclusion and consistency, over what is committed."""
         self.load()
+
+    @property
+    def size(self) -> int:
+        """Of the last checkpoint."""
+        return self._size
 
     def load(self) -> None:
         self._tree = Frontier()
@@ -40,7 +49,6 @@ class Checkpoints:
             if data:
                 self._tree.size, self._tree.edge, self._at_ms = cbor.decode(data)
         self._size = self._tree.size
-        """Of the last checkpoint."""
 
     def make(self, *, now: bool = False) -> bool:
         """One more if it is time (or `now`) and there is something new; kept with the next commit."""
@@ -62,3 +70,18 @@ class Checkpoints:
     def latest(self) -> str:
         """The last one as a note; empty if there is none yet."""
         return self._journal.vault.store.document("checkpoint", b"note").decode()
+
+    def _leaves(self, first: int, end: int) -> list[bytes]:
+        return [row.leaf for row in islice(self._journal.vault.store.rows(first), end - first)]
+
+    def _tile(self, number: int) -> bytes:
+        """The root of 256 leaves that will not change any more, read once and then kept."""
+        store, key = self._journal.vault.store, number.to_bytes(8, "big")
+        root = store.document("tile", key)
+        if not root:
+            tile = Frontier()
+            for leaf in self._leaves(number * TILE, (number + 1) * TILE):
+                tile.append(leaf)
+            root = tile.root()
+            store.put_document("tile", key, root)
+        return root

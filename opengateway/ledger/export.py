@@ -44,11 +44,15 @@ def write_export(out: BinaryIO, store: Store, net: NetworkId, author: NodeId, cr
         beside = [item for item in row[4:6] if item is not None]
         file.record([row.body, row.signature, *(beside or _vouched(store, row, net))])
         written += 1
-    note = store.document("checkpoint", b"note").decode()
-    notes = [note] if note else []
-    file.record([TRAILER, _vouchers(store), notes, [proof for _, _, proof in store.proofs()]])
+    file.record([TRAILER, _vouchers(store), _notes(store), [proof for _, _, proof in store.proofs()]])
     out.write(file.digest.digest())
     return written
+
+
+def _notes(store: Store) -> list[str]:
+    """The newest checkpoint, and the newest that others cosigned: often the same."""
+    newest, cosigned = (store.document("checkpoint", key).decode() for key in (b"note", b"cosigned"))
+    return [note for note in (cosigned, "" if newest and cosigned.startswith(newest) else newest) if note]
 
 
 def _vouched(store: Store, row: Row, net: NetworkId) -> list[bytes]:

@@ -12,6 +12,7 @@ from typing import ClassVar, TypeAlias
 
 from opengateway.wire.relay_messages import RelayMessage
 from opengateway.wire.route_messages import RouteMessage
+from opengateway.wire.witness_messages import WitnessMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +284,7 @@ Message: TypeAlias = (
     | Sweep
     | Proof
     | Stamp
+    | WitnessMessage
     | RouteMessage
     | RelayMessage
 )

@@ -160,7 +160,10 @@ import sys
 
 ALLOWED = {"nacl", "cbor2", "cffi", "_cffi_backend", "opengateway", "_sodium"} | sys.stdlib_module_names
 OURS = {"units", "errors", "identity", "wire", "wire.cbor", "ledger"}
-LEDGER = ("audit", "entry", "evidence", "findings", "merkle", "ogwl", "price", "rules", "voucher", "witness")
+LEDGER = (
+    *("audit", "entry", "evidence", "findings", "head", "merkle", "ogwl", "price", "rules", "voucher"),
+    "witness",
+)
 
 
 class Blocker:

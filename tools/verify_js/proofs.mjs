@@ -1,8 +1,7 @@
 // Fault proofs: two things that one key signed and that cannot both be honest.
 import { decode, isBytes } from "./cbor.mjs";
-import { verify } from "./ed25519.mjs";
 import { SETTLE, VOID, genuine, readSigned, same } from "./entry.mjs";
-import { readNote } from "./notes.mjs";
+import { equivocated, rewritten } from "./rewrite.mjs";
 import { contradiction } from "./rules.mjs";
 import { readVoucher, vouchedBy } from "./voucher.mjs";
 
@@ -16,13 +15,8 @@ export function proves(proof, net) {
     const [name, kind, one, two, extra = Buffer.alloc(0)] = value;
     if (![4, 5].includes(value.length) || name !== "ogw-proof/1" || !isBytes(extra)) return false;
     if (!pair(one) || !pair(two)) return false;
-    if (kind === "F6-rewrite") return notes(one, two, (note, [, signature]) => verify(note.author, note.text, signature));
-    if (kind === "F7-witness") {
-      return notes(one, two, ({ text }, [, data]) => {
-        const message = Buffer.from(`cosignature/v1\ntime ${data.readBigUInt64BE(0)}\n`);
-        return verify(extra, Buffer.concat([message, text]), data.subarray(8));
-      });
-    }
+    if (kind === "F6-rewrite") return rewritten(one, two, extra, net);
+    if (kind === "F7-witness") return equivocated(one, two, extra);
     return entries(kind, one, two, net);
   } catch {
     return false;
@@ -45,15 +39,4 @@ function entries(kind, one, two, net) {
     return first.kind === SETTLE && later && second.consumed < first.consumed;
   }
   return contradiction(first, second) === kind;
-}
-
-// Two checkpoints of one ledger and size with different roots, each signed as `signed` says.
-function notes(one, two, signed) {
-  const [first, second] = [one, two].map(([text]) => {
-    const note = readNote(`${text.toString("utf8")}\n— none AAAAAAAAAAA=\n`);
-    return note === null ? null : { ...note, text };
-  });
-  if (first === null || second === null || !same(first.author, second.author)) return false;
-  if (first.size !== second.size || same(first.root, second.root)) return false;
-  return signed(first, one) && signed(second, two);
 }

@@ -65,8 +65,17 @@ def balance(*, as_json: Json = False) -> None:
             ("Owed to us", _owed(accounts, found.get("owed_to_us", 0), 1)),
             ("We owe", _owed(accounts, found.get("owed_by_us", 0), -1)),
             ("Entries", str(found["entries"])),
+            ("Witnesses", _witnesses(found.get("witnesses") or {})),
         ]
     )
+
+
+def _witnesses(found: dict[str, Any]) -> str:
+    """Who stands by our newest checkpoint."""
+    by = found.get("cosigned_by") or []
+    if not by:
+        return "none yet: peers cosign a checkpoint within a minute of meeting"
+    return f"{len(by)} cosigned the first {found['checkpoint']:,} entries ({', '.join(by[:3])})"
 
 
 def _owed(accounts: list[dict[str, Any]], total: int, sign: int) -> str:

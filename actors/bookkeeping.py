@@ -1,0 +1,61 @@
+"""What the Ledger is asked that concerns nobody's request: what the book says, and what witnesses say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.messages import (
+    Claims,
+    DescribeAccounts,
+    DescribeBalance,
+    DescribeHistory,
+    FindCreditors,
+    HearWitness,
+    KeepStamp,
+    LedgerMessage,
+    OwedAmong,
+    SeekWitnesses,
+    StampShown,
+    StampSought,
+    TakeProof,
+)
+from opengateway.ledger.book import Book
+from opengateway.ledger.history import account_facts, line_facts
+
+WITNESSING = (HearWitness, SeekWitnesses, KeepStamp)
+"""Their answers leave the node, so they wait for the commit like a request's."""
+
+
+def read(book: Book, message: LedgerMessage) -> Any:
+    match message:
+        case Claims():
+            return {pair.peer: pair.owes_us - pair.holding for pair in book.peers()}
+        case FindCreditors(requester, amount, named, connected):
+            return book.ways.creditors(requester, amount, named, connected)
+        case OwedAmong(asker, amount, named):
+            return book.ways.owed_among(asker, amount, named)
+        case StampSought():
+            return book.stamps.own, book.stamps.challenge()
+        case StampShown(peer, stamp):
+            book.stamps.present(peer, stamp)
+        case DescribeBalance():
+            return {**book.balance()._asdict(), "witnesses": book.witnessing.facts()}
+        case DescribeHistory(limit):
+            return [line_facts(line) for line in book.history(limit)]
+        case DescribeAccounts():
+            return [account_facts(pair) for pair in book.peers()]
+    return None
+
+
+def witness(book: Book, message: LedgerMessage) -> Any:
+    """May write."""
+    match message:
+        case HearWitness(peer, said):
+            return book.witnessing.hear(peer, said)
+        case SeekWitnesses(peers):
+            return book.witnessing.seek(peers)
+        case KeepStamp(nonce):
+            return book.stamps.keep(nonce)
+        case TakeProof(proof):
+            book.proofs.take(proof)
+    return None
