@@ -13,7 +13,9 @@ from itertools import count
 from typing import Any, TypeAlias
 
 from actors.kernel import Request
+from opengateway.discovery.record import NodeRecord
 from opengateway.discovery.sightings import Sighting
+from opengateway.discovery.whereabouts import Whereabouts
 from opengateway.engines.protocol import GenerateRequest, ModelInfo
 from opengateway.engines.stream import Finished, Stream
 from opengateway.errors import OpenGatewayError
@@ -26,6 +28,8 @@ from opengateway.models.machine import Machine
 from opengateway.routing.market import Place
 from opengateway.routing.views import PeerView, Price, ServedModel, WorkerView
 from opengateway.units import NodeId
+from opengateway.wire.messages import Message
+from opengateway.wire.peer_messages import Here, Peers, SeekPeers
 from opengateway.wire.witness_messages import WitnessMessage
 
 _RUN = secrets.token_hex(6)
@@ -261,7 +265,15 @@ class DescribeWire(Request[dict[str, Any]]):
     """Port, endpoints, LAN problem, counters, sessions."""
 
 
-SwarmPeerMessage: TypeAlias = Dial | HangUp | Advertise | Tick | DescribeWire
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Send this to a peer, if it is connected."""
+
+    peer: NodeId
+    message: Message
+
+
+SwarmPeerMessage: TypeAlias = Dial | HangUp | Advertise | Say | Tick | DescribeWire
 
 # -- Registry --------------------------------------------------------------------------------------
 
@@ -344,6 +356,35 @@ class ClustersRead:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """Somebody may be at these endpoints, say strangers: hostile until the handshake."""
+
+    endpoints: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A node says, signed, where it is."""
+
+    here: Whereabouts
+
+
+@dataclass(frozen=True, slots=True)
+class DhtUp:
+    """Our DHT node listens on this UDP port."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSaid:
+    """A peer speaks of where it or others are."""
+
+    peer: NodeId
+    said: Here | SeekPeers | Peers
+
+
+@dataclass(frozen=True, slots=True)
 class TellPeers:
     """The Scheduler was restarted: tell it of the peers again."""
 
@@ -390,6 +431,10 @@ RegistryMessage: TypeAlias = (
     | Measured
     | OwnerBusy
     | ClustersRead
+    | Found
+    | Located
+    | DhtUp
+    | PeerSaid
     | TellPeers
     | Connect
     | Disconnect
@@ -397,6 +442,53 @@ RegistryMessage: TypeAlias = (
     | DescribeClusters
     | DescribeSelf
     | Tick
+)
+
+# -- Discovery -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """This is what we offer, and this our signed whereabouts."""
+
+    record: NodeRecord
+    whereabouts: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Seek:
+    """Somebody here wants this model, and too few serve it."""
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Locate:
+    """Where is this node? `Located` goes to the Registry if the DHT knows."""
+
+    peer: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class DhtEntry:
+    """Here may be a DHT node."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """libtorrent has something to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeDiscovery(Request[dict[str, Any]]):
+    """The DHT, the bootstrap document, and what is looked for."""
+
+
+DiscoveryMessage: TypeAlias = (
+    Announce | PeersChanged | Seek | Locate | DhtEntry | Woken | Tick | DescribeDiscovery
 )
 
 # -- Gauge -----------------------------------------------------------------------------------------

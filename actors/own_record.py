@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from opengateway.discovery.addresses import endpoint, local_endpoints
@@ -18,6 +18,8 @@ from opengateway.discovery.record import (
     offer_of,
     sign_record,
 )
+from opengateway.discovery.seq_file import SeqFile
+from opengateway.discovery.whereabouts import Whereabouts, sign_whereabouts, whereabouts_of
 from opengateway.identity import Identity
 from opengateway.models.clusters import DERIVED, ClusterRegistry
 from opengateway.regions import Region
@@ -54,6 +56,12 @@ class OwnRecord:
     record: NodeRecord | None = None
     signed: bytes = b""
     signed_ms: int = 0
+    dht_port: int = 0
+    """UDP port of our DHT node; 0 where there is none."""
+    whereabouts: bytes = b""
+    """Signed, for the DHT and for peers to pass on."""
+    told: Whereabouts | None = None
+    seq_file: SeqFile | None = None
     offer_names: tuple[bytes, ...] = ()
     """What the last `OFFERS` records are called: a requester may not have heard of the newest yet."""
 
@@ -106,7 +114,7 @@ class OwnRecord:
                 models=tuple(offers),
                 slots=slots,
                 state="client" if not offers else "paused" if self.paused else "ready",
-                seq=max(now, self.record.seq + 1 if self.record else 0),
+                seq=self._next_seq(now),
                 expires_ms=now + LIFE_MS,
             )
             try:
@@ -119,8 +127,38 @@ class OwnRecord:
                 self.problem = f"the model {dropped.name!r} is not offered to peers: {refused}"
                 continue
             self.record, self.signed_ms = record, now
+            self._sign_whereabouts(record, now)
             self.offer_names = (offer_of(self.signed), *self.offer_names)[:OFFERS]
             return self.signed
+
+    @property
+    def host_is_local(self) -> bool:
+        """The node is bound to loopback, so loopback addresses mean something to it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def _next_seq(self, now: int) -> int:
+        """Milliseconds of our clock where that rises; a clock that was set back must not silence us."""
+        least = self.record.seq + 1 if self.record else self.seq_file.floor() if self.seq_file else 0
+        seq = max(now, least)
+        if self.seq_file is not None:
+            self.seq_file.reserve(seq)
+        return seq
+
+    def _sign_whereabouts(self, record: NodeRecord, now: int) -> None:
+        """Anew only if something in them has changed or they grow old: a record changes with every speed
+        that is measured, and each signature would go out to every peer and into the DHT."""
+        here = whereabouts_of(
+            record, dht_port=self.dht_port, private=self.private, host_is_local=self.host_is_local
+        )
+        told = self.told
+        same = told is not None and replace(told, seq=here.seq, expires_ms=here.expires_ms) == here
+        if told is not None and same and told.expires_ms - now > LIFE_MS - REFRESH_MS:
+            return
+        self.told = here
+        self.whereabouts = sign_whereabouts(self.identity, self.net, here, now_ms=now)
 
     def describe(self) -> dict[str, Any]:
         return {

@@ -12,27 +12,38 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from actors.kernel import LATER, Actor, Address, Refused
+from actors.connecting import DIALS, Connecting
+from actors.introductions import Introductions
+from actors.kernel import Actor, Address
 from actors.messages import (
     Advertise,
+    Announce,
     ClustersRead,
     Connect,
     DescribeClusters,
     DescribePeers,
     DescribeSelf,
+    DhtEntry,
+    DhtUp,
     Dial,
     DialFailed,
     Disconnect,
+    DiscoveryMessage,
+    Found,
     HangUp,
     LeftLink,
+    Locate,
+    Located,
     Measured,
     OwnerBusy,
     PeerDown,
+    PeerSaid,
     PeersChanged,
     PeerUp,
     RecordSeen,
     RegistryMessage,
     RoundTrips,
+    Say,
     SchedulerMessage,
     Sighted,
     SwarmPeerMessage,
@@ -48,8 +59,7 @@ from opengateway.discovery.addresses import parse_endpoint
 from opengateway.discovery.peer_cache import PeerCache
 from opengateway.discovery.peers import PeerBook
 from opengateway.discovery.record import RecordRefused, open_record
-from opengateway.errors import PeerUnknown
-from opengateway.identity import base32, from_base32, short
+from opengateway.identity import base32, short
 from opengateway.units import NetworkId, NodeId
 
 logger = logging.getLogger(__name__)
@@ -59,6 +69,8 @@ SAVE_EVERY = 10.0
 """Seconds between writes of the peer cache; a crash forgets at most who was met in the last ten."""
 ADDRESS_CHECK = 2.0
 """Seconds between looks at our own addresses: a laptop that changes networks is found again soon."""
+LOCATE_AFTER = 3
+"""Dials in vain after which the DHT is asked where a peer is now, and again after as many."""
 BYE = ("it said goodbye", "it left")
 
 
@@ -71,6 +83,7 @@ class Registry(Actor[RegistryMessage]):
         cache: PeerCache,
         bootstrap: tuple[str, ...],
         swarm_peer: Address[SwarmPeerMessage],
+        discovery: Address[DiscoveryMessage],
         scheduler: Address[SchedulerMessage],
         now_ms: Callable[[], int],
     ) -> None:
@@ -78,7 +91,7 @@ class Registry(Actor[RegistryMessage]):
         self._own = own
         self._net = net
         self._cache = cache
-        self._swarm_peer = swarm_peer
+        self._swarm_peer, self._discovery = swarm_peer, discovery
         self._scheduler = scheduler
         self._now_ms = now_ms
         self._book = PeerBook(own.identity.node_id)
@@ -86,7 +99,18 @@ class Registry(Actor[RegistryMessage]):
         self._wanted = Wanted()
         for where in bootstrap:
             self._wanted.keep(f"tcp://{where}")
-        self._unwanted: set[NodeId] = set()
+        self._connecting = Connecting(
+            self._roster, self._book, self._wanted, tell_wire=swarm_peer.tell, locate=self._locate
+        )
+        self._unwanted = self._connecting.unwanted
+        self._introductions = Introductions(
+            own,
+            self._roster,
+            self._book,
+            say=lambda peer, message: swarm_peer.tell(Say(peer, message)),
+            dht_entry=lambda host, port: discovery.tell(DhtEntry(host, port)),
+            unwanted=self._unwanted,
+        )
         self._saved = self._looked = time.monotonic()
 
     def on_start(self) -> None:
@@ -132,14 +156,20 @@ class Registry(Actor[RegistryMessage]):
                 self._advertise()
             case Measured(machine):
                 self._roster.machine = machine
+            case Found() | Located() | PeerSaid():
+                self._introductions.take(message)
+                self._dial_due()
+            case DhtUp(port):
+                self._own.dht_port = port
+                self._advertise()
             case TellPeers():
                 self._tell_scheduler()
             case Tick():
                 self._tick()
             case Connect():
-                return self._connect(message)
+                return self._connecting.connect(message, self.reply)
             case Disconnect(target):
-                return self._disconnect(target)
+                return self._connecting.disconnect(target)
             case DescribePeers(cluster):
                 return self._roster.describe(self._book, cluster, self._now_ms())
             case DescribeClusters():
@@ -167,6 +197,7 @@ class Registry(Actor[RegistryMessage]):
         logger.info("peer %s (%s) is up", short(up.peer), record.name)
         session = self._roster.sessions[up.peer]
         self._wanted.came_up({up.endpoint, base32(up.peer), *record.endpoints}, session.introduce())
+        self._introductions.met(up.peer)
         self._tell_scheduler()
 
     def _numeric(self, up: PeerUp) -> str:
@@ -202,10 +233,17 @@ class Registry(Actor[RegistryMessage]):
         self._tell_scheduler()
 
     def _tell_scheduler(self) -> None:
-        self._scheduler.tell(PeersChanged(self._roster.views()))
+        views = self._roster.views()
+        self._scheduler.tell(PeersChanged(views))
+        self._discovery.tell(PeersChanged(views))
 
     def _advertise(self) -> None:
+        before = self._own.whereabouts
         self._swarm_peer.tell(Advertise(self._own.sign()))
+        if self._own.record is not None:
+            self._discovery.tell(Announce(self._own.record, self._own.whereabouts))
+        if self._own.whereabouts != before:
+            self._introductions.moved()
 
     # -- dialling ------------------------------------------------------------------------------
 
@@ -231,8 +269,16 @@ class Registry(Actor[RegistryMessage]):
         now = self._now_ms()
         for dial in self._book.due(now):
             self._book.dialled(dial, now_ms=now)
-            for endpoint in dial.endpoints[:4]:
+            for endpoint in dial.endpoints[:DIALS]:
                 self._swarm_peer.tell(Dial(endpoint, dial.node_id))
+            peer = self._book.get(dial.node_id)
+            if peer is not None and peer.answered_ms and peer.failures % LOCATE_AFTER == 0:
+                self._locate(dial.node_id)  # it may have moved
+        for endpoint in self._introductions.dials():
+            self._swarm_peer.tell(Dial(endpoint))
+
+    def _locate(self, peer: NodeId) -> bool:
+        return bool(self._own.dht_port) and self._discovery.tell(Locate(peer))
 
     def _dial_wanted(self) -> None:
         reached = {session.endpoint for session in self._roster.sessions.values()}
@@ -242,53 +288,6 @@ class Registry(Actor[RegistryMessage]):
     def _dial_failed(self, endpoint: str, reason: str) -> None:
         self._roster.dial_errors[endpoint] = reason
         self._wanted.failed(endpoint, reason)
-
-    # -- on a user's word ------------------------------------------------------------------------
-
-    def _connect(self, ask: Connect) -> Any:
-        target = ask.target.strip()
-        peer = self._find(target)
-        if peer is not None and (session := self._roster.sessions.get(peer)):
-            return session.introduce()
-        reply = self.reply
-        endpoint = ""
-        if peer is not None and (known := self._book.get(peer)) is not None and known.places:
-            self._unwanted.discard(peer)
-            for endpoint in known.endpoints()[:4]:
-                self._swarm_peer.tell(Dial(endpoint, peer))
-            endpoint = base32(peer)
-        elif ":" in target:
-            endpoint = target if "://" in target else f"tcp://{target}"
-            self._swarm_peer.tell(Dial(endpoint))
-        else:
-            hint = "give its address: opengateway connect HOST:PORT. `opengateway peers` lists who is known"
-            raise Refused(PeerUnknown(f"no peer is known as {target[:60]!r}", hint=hint))
-        if reply is not None:
-            self._wanted.wait(target, endpoint, reply)
-        return LATER
-
-    def _disconnect(self, target: str) -> dict[str, Any]:
-        peer = self._find(target.strip())
-        if peer is None:
-            raise Refused(
-                PeerUnknown(f"no peer is known as {target[:60]!r}", hint="`opengateway peers` lists them")
-            )
-        session = self._roster.sessions.get(peer)
-        if session is not None:
-            self._wanted.forget(session.endpoint or "")
-        self._unwanted.add(peer)
-        self._book.forget(peer)
-        self._swarm_peer.tell(HangUp(peer, "disconnected by its owner"))
-        return {"id": base32(peer), "short": short(peer)}
-
-    def _find(self, target: str) -> NodeId | None:
-        with contextlib.suppress(ValueError):
-            return from_base32(target)
-        known = {*self._roster.sessions, *(peer.node_id for peer in self._book)}
-        matches = [peer for peer in known if len(target) >= 4 and base32(peer).startswith(target.lower())]
-        if not matches:
-            matches = [p for p, session in self._roster.sessions.items() if session.record.name == target]
-        return matches[0] if len(matches) == 1 else None
 
     def _describe_self(self) -> dict[str, Any]:
         return {

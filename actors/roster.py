@@ -38,6 +38,8 @@ class Session:
     told_rtt: float | None = None
     host: str = ""
     """The address that it dialled us from."""
+    whereabouts: bytes = b""
+    """Its own signed word of where it is, to be passed on; empty until it said so."""
 
     def introduce(self) -> dict[str, Any]:
         """For whoever asked to be connected."""

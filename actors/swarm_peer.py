@@ -20,6 +20,7 @@ from actors.messages import (
     LeftLink,
     RegistryMessage,
     RoundTrips,
+    Say,
     Sighted,
     SwarmPeerMessage,
     Tick,
@@ -110,6 +111,8 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
                 self._io.call(self._wire.hang_up, peer, reason)
             case Advertise(record):
                 self._io.call(self._advertise, record)
+            case Say(peer, said):
+                self._io.call(self._switchboard.gossip.say, peer, said)
             case Tick():
                 self._io.call(self._tell_round_trips)
                 self.address.tell_later(ROUND_TRIPS_PERIOD, Tick(), replace=True)
@@ -143,6 +146,7 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
         counters = dict(self._wire.counters)
         counters |= {f"asking_{key}": value for key, value in self._switchboard.asker.counters.items()}
         counters |= {f"witness_{key}": value for key, value in self._switchboard.witnesses.counters.items()}
+        counters |= {f"gossip_{key}": value for key, value in self._switchboard.gossip.counters.items()}
         counters |= {f"answering_{key}": value for key, value in self._switchboard.answerer.counters.items()}
         counters |= {
             f"recount_{key}": value for key, value in self._switchboard.paying.recount.counters.items()

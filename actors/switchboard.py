@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from actors.exchange import Exchange
+from actors.gossip import Gossip
 from actors.io_loop import IoLoop
 from actors.kernel import Address, Reply
 from actors.messages import (
@@ -68,6 +69,7 @@ from opengateway.wire.messages import (
     Transferred,
     Voucher,
 )
+from opengateway.wire.peer_messages import Here, Peers, SeekPeers
 from opengateway.wire.route_messages import AskOwed, FindRoute, Owed, RouteFound
 from opengateway.wire.witness_messages import WitnessMessage
 
@@ -108,6 +110,7 @@ class Switchboard:
             io, ledger, send=self.send, paths=self.paths, connected=self._peers, sweep_to=sweep_to
         )
         self.witnesses = Witnesses(io, ledger, send=self.send, peers=self._peers)
+        self.gossip = Gossip(registry, send=self.send)
         self._identity, self._net, self._now_ms = identity, net, now_ms
         self.asker = Asker(net, self.send, self.hang_up)
         self.paying = Paying(io, ledger, scheduler, self.asker, same_model=same_model, send=self.send)
@@ -169,6 +172,7 @@ class Switchboard:
         self.paths.lost(peer)
         self.rumours.lost(peer)
         self.witnesses.lost(peer)
+        self.gossip.lost(peer)
         self._registry.tell(PeerDown(peer, reason))
 
     def dial_failed(self, endpoint: str, reason: str) -> None:
@@ -193,6 +197,8 @@ class Switchboard:
                 self.rumours.heard(peer, proof)
             case Stamp(stamp=stamp):  # express, as the request that it is for is
                 self._ledger.tell(StampShown(peer, stamp), express=True)
+            case Here() | SeekPeers() | Peers():
+                self.gossip.heard(peer, message)
             case Transfer() | Transferred() | NotTransferred() | Sweep():
                 self.exchange.heard(peer, message)
             case FindRoute() | RouteFound() | AskOwed() | Owed():

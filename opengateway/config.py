@@ -1,4 +1,4 @@
-"""What the owner of a node can set, in one schema: the dataclasses below are it.
+"""What the owner of a node can set, in one schema: the dataclass below and its sections (sections.py).
 
 config.json is nested as the dataclasses are (`{"http": {"port": 11435}}`); the command line writes the
 same keys with dots (`opengateway config set http.port 0`). A missing file or key means the default.
@@ -19,7 +19,6 @@ from opengateway import regions
 from opengateway.errors import ConfigInvalid, SetupError, UnknownRegion
 from opengateway.home import Home, write_atomically
 from opengateway.schema import (
-    MOST_PORT,
     Key,
     Value,
     flatten,
@@ -31,69 +30,20 @@ from opengateway.schema import (
     typed,
     unknown,
 )
+from opengateway.sections import (
+    ContributeConfig,
+    DhtConfig,
+    EngineConfig,
+    HttpConfig,
+    LanConfig,
+    LedgerConfig,
+    LogConfig,
+    NetworkConfig,
+    PriceConfig,
+    WireConfig,
+)
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkConfig:
-    name: str = setting("opengateway", "nodes meet only inside one network name", form="word")
-    secret: str = setting("", "makes the network private: who lacks it cannot join", secret=True)
-
-
-@dataclass(frozen=True, slots=True)
-class HttpConfig:
-    host: str = setting("127.0.0.1", "address that programs on this machine ask", form="word")
-    port: int = setting(11435, "its port; 0 takes any free one", most=MOST_PORT)
-
-
-@dataclass(frozen=True, slots=True)
-class WireConfig:
-    host: str = setting("*", 'address that other nodes dial; "*" is every interface', form="word")
-    port: int = setting(11436, "its port; 0 takes any free one", most=MOST_PORT)
-    bootstrap: tuple[str, ...] = setting((), 'nodes to dial at start, each "host:port"', form="endpoints")
-
-
-@dataclass(frozen=True, slots=True)
-class LanConfig:
-    enabled: bool = setting(default=True, doc="find nodes on this link by multicast DNS, and be found")
-
-
-@dataclass(frozen=True, slots=True)
-class EngineConfig:
-    kind: str = setting(
-        "auto",
-        "what runs the models; auto takes the first found, none only asks others",
-        one_of=("auto", "none", "pocket", "llama_server", "ollama", "openai"),
-    )
-    url: str = setting("", "base URL of an ollama or openai engine", form="url")
-    api_key: str = setting("", "key that this engine wants", secret=True)
-    model: str = setting("", "GGUF file or model name to serve; empty serves what the engine has")
-    slots: int = setting(0, "requests answered at once; 0 chooses", most=256)
-    threads: int = setting(0, "CPU threads; 0 takes one less than there are cores", most=1024)
-    context: int = setting(0, "tokens of context per slot; 0 chooses", most=10_000_000)
-
-
-@dataclass(frozen=True, slots=True)
-class ContributeConfig:
-    when: str = setting("always", "when others may use this machine", one_of=("always", "idle", "never"))
-    slots: int = setting(0, "how many slots others may use; 0 is all", most=256)
-
-
-@dataclass(frozen=True, slots=True)
-class PriceConfig:
-    multiplier_percent: int = setting(100, "of the usual price; 0 serves for nothing", least=0, most=10_000)
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerConfig:
-    sweep_to: str = setting("", "id of your main node, which is to get what others owe this one", form="node")
-    own_nodes: tuple[str, ...] = setting((), "ids of your other nodes that sweep to this one", form="nodes")
-
-
-@dataclass(frozen=True, slots=True)
-class LogConfig:
-    level: str = setting("info", "least important message kept", one_of=("debug", "info", "warning", "error"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +56,7 @@ class Config:
     http: HttpConfig = field(default_factory=HttpConfig)
     wire: WireConfig = field(default_factory=WireConfig)
     lan: LanConfig = field(default_factory=LanConfig)
+    dht: DhtConfig = field(default_factory=DhtConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     contribute: ContributeConfig = field(default_factory=ContributeConfig)
     price: PriceConfig = field(default_factory=PriceConfig)

@@ -4,6 +4,7 @@
       config.json           what the owner wrote
       identity.key          0600: who the node is
       ledger.db  peers.db   what it was promised, whom it met
+      dht.nodes record.seq  DHT nodes it knew; sequence numbers it has used
       models/  logs/
       run/                  0700, of the running node only
         lock                flock for as long as the node lives: the one fact that counts
@@ -49,6 +50,8 @@ class Home:
         self.identity_key = self.path / "identity.key"
         self.ledger_db = self.path / "ledger.db"
         self.peers_db = self.path / "peers.db"
+        self.dht_nodes = self.path / "dht.nodes"
+        self.record_seq = self.path / "record.seq"
         self.models = self.path / "models"
         self.logs = self.path / "logs"
         self.node_log = self.logs / "node.log"

@@ -46,7 +46,7 @@ def test_every_mistake_is_reported_at_once_with_what_was_probably_meant(home: Ho
     )
     for words in (
         '"regoin", did you mean "region"?',
-        '"port", did you mean http.port or wire.port?',
+        '"port", did you mean http.port or wire.port or dht.port?',
         '"http.port" must be a whole number from 0 to 65535, not "abc"',
         '"http.hots", did you mean "http.host"?',
         'did you mean "ollama"?',

@@ -47,6 +47,7 @@ def private_network() -> dict[str, Json]:
         "http": {"host": "127.0.0.1", "port": 0},
         "wire": {"host": "127.0.0.1", "port": 0},
         "lan": {"enabled": False},
+        "dht": {"enabled": False},
         "engine": {"kind": "none"},
     }
 

@@ -50,6 +50,7 @@ from opengateway.wire.messages import (
     Transferred,
     Voucher,
 )
+from opengateway.wire.peer_messages import Here, Peers, SeekPeers
 from opengateway.wire.relay_messages import (
     Carried,
     Closed,
@@ -72,6 +73,7 @@ from opengateway.wire.witness_messages import (
     Present,
     Wanted,
 )
+from tools.whereabouts_vectors import all_topics, whereabouts
 
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "vectors"
 T_MS = 1_750_000_000_000
@@ -189,6 +191,9 @@ def messages() -> list[dict[str, Any]]:
         RouteFound(3, bytes(range(32)) + bytes(32) + (1_000_000).to_bytes(8, "big")),
         AskOwed(4, 1_000_000, bytes(range(64))),
         Owed(4, bytes(range(32)), 250_000),
+        Here(b"signed whereabouts"),
+        SeekPeers("llama3-8b", "country", "DE", 8),
+        Peers([b"signed whereabouts", b"others"]),
         *relays(),
     ]
     return [
@@ -227,7 +232,14 @@ def _plain(value: Any) -> Any:
 
 def files() -> dict[str, str]:
     """File name -> content."""
-    made = {"envelope": envelopes(), "handshake": handshakes(), "frames": frames(), "messages": messages()}
+    made = {
+        "envelope": envelopes(),
+        "handshake": handshakes(),
+        "frames": frames(),
+        "messages": messages(),
+        "whereabouts": whereabouts(),
+        "topics": all_topics(),
+    }
     return {
         f"{name}.json": json.dumps([_plain(v) for v in vectors], indent=1, ensure_ascii=False) + "\n"
         for name, vectors in made.items()

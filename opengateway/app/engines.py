@@ -11,12 +11,12 @@ from actors.io_loop import IoLoop
 from actors.kernel import Address, Backoff
 from actors.messages import WorkerMessage
 from actors.runner import Runner
-from opengateway.config import EngineConfig
 from opengateway.engines.choose import NOTHING_FOUND, EngineSetting, choose
 from opengateway.engines.protocol import Engine
 from opengateway.errors import EngineUnavailable, SetupError
 from opengateway.home import Home
 from opengateway.routing.views import WorkerView
+from opengateway.sections import EngineConfig
 from opengateway.units import Seconds
 
 CHOOSE_LIMIT = Seconds(10.0)

@@ -34,6 +34,7 @@ def _routes(node: Node, meter: Meter) -> list[web.RouteDef]:
         root=node.root,
         ledger=node.ledger,
         registry=node.registry,
+        discovery=node.discovery,
         swarm_peer=node.swarm_peer,
         gauge=node.gauge,
         scheduler=node.scheduler,

@@ -4,9 +4,10 @@ Every actor is made here, in start order, and told here whom it may talk to; not
 
     node
      +- ledger            what was served and owed; nothing leaves before it is durable
-     +- network           the two know each other's state, so they fall together
+     +- network           the first two know each other's state, so they fall together
      |   +- registry      peers, clusters, models; our own record
      |   +- swarm_peer    the wire and the discovery on the link
+     |   +- discovery     beyond the link: the DHT, bootstrap documents, questions to peers
      +- gauge             the machine and its load
      +- inference         one worker per engine; a crash of one is no concern of the others
      |   +- engine-...
@@ -35,6 +36,7 @@ from actors.ledger import Ledger
 from actors.lines import Lines
 from actors.messages import (
     ClustersRead,
+    DiscoveryMessage,
     GaugeMessage,
     LedgerMessage,
     Measured,
@@ -45,19 +47,19 @@ from actors.messages import (
     WorkerChanged,
 )
 from actors.own_record import OwnRecord
-from actors.registry import Registry
 from actors.scheduler import Scheduler
 from actors.scout import Dismiss, Scout
 from actors.swarm_peer import Port, SwarmPeer
 from actors.switchboard import Switchboard
 from opengateway import __version__
+from opengateway.app import network
 from opengateway.app.engines import Engines
 from opengateway.app.gateway.status import facts_of
 from opengateway.app.http_port import http_port
 from opengateway.app.prices import capacity, price_of
 from opengateway.config import Config
 from opengateway.discovery.lan import Lan
-from opengateway.discovery.peer_cache import PeerCache
+from opengateway.discovery.seq_file import SeqFile
 from opengateway.engines.protocol import Engine
 from opengateway.errors import SetupError
 from opengateway.home import Home
@@ -99,10 +101,13 @@ class Node:
             "ledger", self._ledger, backoff=WORLD, mailbox=MAILBOX, patience=30.0
         )
         self.registry: Address[RegistryMessage] = Address(
-            "registry", self._registry, backoff=OURS, mailbox=MAILBOX
+            "registry", lambda: network.registry(self), backoff=OURS, mailbox=MAILBOX
         )
         self.swarm_peer: Address[SwarmPeerMessage] = Address(
             "swarm_peer", self._swarm_peer, backoff=WORLD, mailbox=MAILBOX, patience=20.0
+        )
+        self.discovery: Address[DiscoveryMessage] = Address(
+            "discovery", lambda: network.discovery(self), backoff=WORLD
         )
         self.gauge: Address[GaugeMessage] = Address("gauge", self._gauge, backoff=WORLD)
         self.scout: Address[Any] = Address("scout", self._scout, backoff=WORLD)
@@ -113,11 +118,12 @@ class Node:
         self.gateway: Address[Any] = Address(
             "gateway", lambda: Gateway(self.io, self.http), backoff=WORLD, patience=15.0
         )
+        found = (self.registry, self.swarm_peer, self.discovery)
         self.root: Address[Any] = Address(
             "node",
             Supervisor,
             self.ledger,
-            Address("network", lambda: Supervisor("the rest"), self.registry, self.swarm_peer, backoff=OURS),
+            Address("network", lambda: Supervisor("the rest"), *found, backoff=OURS),
             self.gauge,
             self.inference,
             self.scheduler,
@@ -135,6 +141,7 @@ class Node:
             host=self.config.wire.host,
             contributes=self.config.contribute.when != "never",
             private=bool(self.config.network.secret),
+            seq_file=SeqFile(self.home.record_seq),
         )
         self.http = http_port(self)
 
@@ -155,17 +162,6 @@ class Node:
     def _capacity(self) -> int:
         """What this node could earn in an hour, by the speeds that its engines have shown (ucr)."""
         return sum(capacity(view) for view in list(self.engines.views.values()))
-
-    def _registry(self) -> Registry:
-        return Registry(
-            self.own,
-            self.net,
-            cache=PeerCache(self.home.peers_db),
-            bootstrap=self.config.wire.bootstrap,
-            swarm_peer=self.swarm_peer,
-            scheduler=self.scheduler,
-            now_ms=_now_ms,
-        )
 
     def _swarm_peer(self) -> SwarmPeer:
         return SwarmPeer(

@@ -59,6 +59,25 @@ def relay(node_id: bytes, where: str) -> str:
     return f"{base32(node_id)}@{where}"
 
 
+def is_public(address: Address) -> bool:
+    """Whether it means the same machine to everybody, so that it may be told to anybody."""
+    return address.is_global and not address.is_multicast
+
+
+def reachable_from(
+    address: Address, *, near: Iterable[Network], private_network: bool, loopback: bool
+) -> bool:
+    """Whether an address that a stranger named is worth a dial from here. Without this, one record or one
+    DHT reply could have every node of the network knock at something inside somebody's own."""
+    if is_public(address):
+        return True
+    if address.is_loopback:
+        return loopback
+    if address.is_link_local:
+        return False
+    return private_network or any(address in network for network in near)
+
+
 def rank(address: Address) -> int:
     """What to try first: IPv4 before IPv6 (fewer networks break it), routable before link-local,
     loopback last (it reaches only this machine)."""

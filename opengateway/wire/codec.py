@@ -15,6 +15,7 @@ from opengateway.wire import cbor
 from opengateway.wire.envelope import ENVELOPE_LIMIT
 from opengateway.wire.limits import CIRCUIT_WINDOW, FRAGMENT, FRAME_LIMIT, MESSAGES_PER_FRAME, RECORD_LIMIT
 from opengateway.wire.messages import STREAM_WINDOW, Chunks, Failed, Message
+from opengateway.wire.peer_messages import PEERS_PER_ANSWER
 
 _U63: Final = (1 << 63) - 1
 """Integers that every language can hold."""
@@ -129,6 +130,14 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
     "RouteFound": {"query": _STREAM, "routes": Field("bytes", 8 * 72)},
     "AskOwed": {"query": _STREAM, "amount": _AMOUNT, "creditors": _NODES},
     "Owed": {"query": _STREAM, "creditor": Field("bytes", 32), "amount": _AMOUNT},
+    "Here": {"whereabouts": Field("bytes", 996)},
+    "SeekPeers": {
+        "model": Field("text", 64),
+        "ring": Field("text", 16),
+        "place": Field("text", 32),
+        "most": Field("int", PEERS_PER_ANSWER),
+    },
+    "Peers": {"whereabouts": Field("items", PEERS_PER_ANSWER)},
     "Reserve": {},
     "Reserved": {"endpoint": Field("text", 80), "life_s": Field("int", 86_400)},
     "NotReserved": {"reason": Field("text", 64)},
@@ -226,7 +235,7 @@ def _message(row: Any) -> Message | None:
                 raise MessageRefused("malformed", f"{kind.__name__}.{name} is more than {limit}")
             row[at] = value - 1
         elif shape == "items":
-            _check_items(value, limit)
+            _check_items(f"{kind.__name__}.{name}", value, limit)
         elif shape != "bool" and len(value) > limit:
             raise MessageRefused("malformed", f"{kind.__name__}.{name} is longer than {limit}")
     message: Message = kind(*row[1:])
@@ -279,9 +288,9 @@ def _usual_chunks(data: bytes, at: int) -> tuple[Chunks, int] | None:
     return (Chunks(numbers[0], numbers[1], items), at) if at <= len(data) else None
 
 
-def _check_items(items: Any, limit: int) -> None:
+def _check_items(name: str, items: Any, limit: int) -> None:
     if type(items) is not list or not 0 < len(items) <= limit:
-        raise MessageRefused("malformed", f"Chunks.items is not an array of 1 to {limit}")
+        raise MessageRefused("malformed", f"{name} is not an array of 1 to {limit}")
     for item in items:
         if type(item) is not str and type(item) is not bytes:
-            raise MessageRefused("malformed", "Chunks.items holds neither text nor bytes")
+            raise MessageRefused("malformed", f"{name} holds neither text nor bytes")

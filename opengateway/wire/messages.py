@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+from opengateway.wire.peer_messages import PeerMessage
 from opengateway.wire.relay_messages import RelayMessage
 from opengateway.wire.route_messages import RouteMessage
 from opengateway.wire.witness_messages import WitnessMessage
@@ -286,6 +287,7 @@ Message: TypeAlias = (
     | Stamp
     | WitnessMessage
     | RouteMessage
+    | PeerMessage
     | RelayMessage
 )
 

@@ -18,7 +18,7 @@ from opengateway.wire.codec import (
     encode_message,
 )
 from opengateway.wire.limits import MESSAGES_PER_FRAME
-from opengateway.wire.messages import STREAM_WINDOW, Cancel, Chunks, Failed, Grant, Message, Ping
+from opengateway.wire.messages import Cancel, Chunks, Failed, Grant, Message, Ping
 
 
 def text(limit: int) -> st.SearchStrategy[str]:
@@ -37,7 +37,7 @@ def values(field: Field) -> st.SearchStrategy[Any]:
             return st.binary(max_size=min(field.limit, 50))
         case "bool":
             return st.booleans()
-    return st.lists(st.one_of(text(50), st.binary(max_size=50)), min_size=1, max_size=STREAM_WINDOW)
+    return st.lists(st.one_of(text(50), st.binary(max_size=50)), min_size=1, max_size=field.limit)
 
 
 def build(kind: Any) -> st.SearchStrategy[Message]:

@@ -97,7 +97,8 @@ def test_the_table_of_reasons_is_what_the_code_says() -> None:
 
 def test_the_tables_of_kinds_and_frames_are_what_the_code_sends() -> None:
     assert table("kind") == {
-        name: str(getattr(envelope, name)) for name in ("HELLO", "WELCOME", "RECORD", "REFUSAL")
+        name: str(getattr(envelope, name))
+        for name in ("HELLO", "WELCOME", "RECORD", "REFUSAL", "WHEREABOUTS")
     }
     first_bytes = [*handshake.HELLO_FRAME, *handshake.WELCOME_FRAME, *refusals.REFUSAL_FRAME, session.SEALED]
     assert list(table("first byte")) == [f"0x{byte:02x}" for byte in first_bytes]

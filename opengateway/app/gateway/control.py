@@ -21,6 +21,7 @@ from actors.messages import (
     DescribeAccounts,
     DescribeBalance,
     DescribeClusters,
+    DescribeDiscovery,
     DescribeHistory,
     DescribeJobs,
     DescribeMachine,
@@ -29,6 +30,7 @@ from actors.messages import (
     DescribeSelf,
     DescribeWire,
     Disconnect,
+    DiscoveryMessage,
     Export,
     GaugeMessage,
     LedgerMessage,
@@ -58,6 +60,7 @@ class Parts:
     root: Address[Any]
     ledger: Address[LedgerMessage]
     registry: Address[RegistryMessage]
+    discovery: Address[DiscoveryMessage]
     swarm_peer: Address[SwarmPeerMessage]
     gauge: Address[GaugeMessage]
     scheduler: Address[SchedulerMessage]
@@ -80,6 +83,7 @@ class Control:
             get("/node/clusters", self._list(parts.registry, DescribeClusters, "clusters")),
             post("/node/connect", self._on_target(Connect, 15.0)),
             post("/node/disconnect", self._on_target(Disconnect, PATIENCE)),
+            get("/node/discovery", self._plain(parts.discovery, DescribeDiscovery)),
             get("/node/resources", self._machine(DescribeMachine)),
             post("/node/gauge", self._machine(Measure)),
             get("/node/eligible", self.eligible),

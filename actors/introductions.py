@@ -1,0 +1,184 @@
+"""Peers that other peers, the DHT or a bootstrap document name, and what this node says of its own peers.
+
+The Registry's; no actor of its own. All of it is hearsay until a handshake: what is signed is checked again
+here, what is not is only an address to try, and addresses inside somebody's own network are not tried.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+from actors.messages import Found, Located, PeerSaid
+from actors.own_record import OwnRecord
+from actors.roster import Roster, Session
+from opengateway import regions
+from opengateway.discovery.addresses import near_networks, parse_endpoint, reachable_from
+from opengateway.discovery.hints import Hints
+from opengateway.discovery.peers import PeerBook
+from opengateway.discovery.record import RecordRefused
+from opengateway.discovery.topics import RINGS, place_of
+from opengateway.discovery.whereabouts import Whereabouts, open_whereabouts
+from opengateway.errors import UnknownRegion
+from opengateway.models.catalog import canonical
+from opengateway.units import NodeId
+from opengateway.wire.messages import Message
+from opengateway.wire.peer_messages import Here, Peers, SeekPeers
+
+HINTS_AT_ONCE = 4
+"""Unnamed endpoints dialled per tick of half a second; a dial that nobody answers takes five seconds."""
+
+
+@dataclass(slots=True)
+class Introductions:
+    own: OwnRecord
+    roster: Roster
+    book: PeerBook
+    say: Callable[[NodeId, Message], object]
+    dht_entry: Callable[[str, int], object]
+    """Here may be a DHT node."""
+    unwanted: set[NodeId]
+    hints: Hints = field(default_factory=Hints)
+    refused: Counter[str] = field(default_factory=Counter)
+    """What was heard and not believed, by reason."""
+
+    # -- what this node says ---------------------------------------------------------------------
+
+    def met(self, peer: NodeId) -> None:
+        """A session is up: say where we are."""
+        if self.own.whereabouts:
+            self.say(peer, Here(self.own.whereabouts))
+
+    def moved(self) -> None:
+        """Our whereabouts are new: tell everybody."""
+        for peer in self.roster.sessions:
+            self.met(peer)
+
+    # -- what peers say --------------------------------------------------------------------------
+
+    def take(self, news: Found | Located | PeerSaid) -> None:
+        match news:
+            case Found(endpoints):
+                self.found(endpoints)
+            case Located(here):
+                self.learn(here)
+            case PeerSaid(peer, said):
+                self.heard(peer, said)
+
+    def heard(self, peer: NodeId, said: Here | SeekPeers | Peers) -> None:
+        session = self.roster.sessions.get(peer)
+        if session is None:
+            return
+        match said:
+            case Here():
+                self._here(session, said.whereabouts)
+            case SeekPeers():
+                self._answer(session, said)
+            case Peers(whereabouts=items):
+                for data in items:
+                    self._introduced(data)
+
+    def _here(self, session: Session, data: bytes) -> None:
+        here = self._read(data, by=session.peer)
+        if here is None:
+            return
+        session.whereabouts = data
+        if here.dht_port and (host := self._host_of(session, here)):
+            self.dht_entry(host, here.dht_port)
+
+    def _answer(self, asker: Session, ask: SeekPeers) -> None:
+        """Only whom we have a living session with: the departed and the dead are nobody's peers."""
+        if ask.ring not in RINGS or not ask.most:
+            self.refused["question"] += 1
+            return
+        fitting = [
+            session.whereabouts
+            for session in self.roster.sessions.values()
+            if session is not asker and _fits(session, ask) and self._tellable(session)
+        ]
+        random.shuffle(fitting)
+        if fitting:
+            self.say(asker.peer, Peers(list(fitting[: ask.most])))
+
+    def _tellable(self, session: Session) -> bool:
+        """Still valid, and private addresses only inside a private network."""
+        if not session.whereabouts:
+            return False
+        here = self._read(session.whereabouts, by=session.peer)
+        return here is not None and (here.public or self.own.private)
+
+    def _introduced(self, data: str | bytes) -> None:
+        here = self._read(data) if isinstance(data, bytes) else None
+        if here is not None:
+            self.learn(here)
+
+    def _read(self, data: bytes, by: NodeId | None = None) -> Whereabouts | None:
+        try:
+            return open_whereabouts(data, self.own.net, now_ms=self.own.now_ms(), by=by)
+        except RecordRefused as refused:
+            self.refused[refused.reason] += 1
+            return None
+
+    # -- what is done about it -------------------------------------------------------------------
+
+    def learn(self, here: Whereabouts) -> None:
+        """A node's own signed word of where it is, whoever brought it. Who has said goodbye since is not
+        brought back by it (the book's tombstone), nor whom the owner sent away."""
+        if here.node_id == self.own.identity.node_id or here.node_id in self.unwanted:
+            return
+        known = self.book.get(here.node_id)
+        if known is not None and known.connected:
+            return
+        endpoints = self.worth_a_dial(here.endpoints)
+        if endpoints and not self.book.heard(here.node_id, endpoints, seq=here.seq, now_ms=self.own.now_ms()):
+            self.refused["not_entered"] += 1
+
+    def found(self, endpoints: Iterable[str]) -> None:
+        """Endpoints without a name."""
+        self.hints.add(self.worth_a_dial(endpoints), now=time.monotonic())
+
+    def dials(self) -> list[str]:
+        known = {text for peer in self.book if peer.connected for text in peer.places}
+        known.update(self.own.endpoints())
+        return self.hints.take(HINTS_AT_ONCE, now=time.monotonic(), known=known) if len(self.hints) else []
+
+    def worth_a_dial(self, endpoints: Iterable[str]) -> list[str]:
+        near, local = near_networks(), self.own.host_is_local
+        kept = []
+        for text in endpoints:
+            try:
+                address, _ = parse_endpoint(text)
+            except ValueError:
+                self.refused["endpoint"] += 1
+                continue
+            if reachable_from(address, near=near, private_network=self.own.private, loopback=local):
+                kept.append(text)
+            else:
+                self.refused["private_address"] += 1
+        return kept
+
+    def _host_of(self, session: Session, here: Whereabouts) -> str:
+        """Where its DHT node is: the address that we dialled, else one that it names."""
+        for text in (session.endpoint if session.dialled else "", *self.worth_a_dial(here.endpoints)):
+            with contextlib.suppress(ValueError):
+                return str(ip_address(str(parse_endpoint(text or "")[0])))
+        return ""
+
+
+def _fits(session: Session, ask: SeekPeers) -> bool:
+    record = session.record
+    if ask.model and not (
+        record.state == "ready" and any(canonical(offer.name) == ask.model for offer in record.models)
+    ):
+        return False
+    if ask.ring == "region":
+        return record.region == ask.place
+    try:
+        return place_of(ask.ring, regions.region(record.region)) == ask.place
+    except UnknownRegion:
+        return ask.ring == "world"

@@ -1,0 +1,55 @@
+"""The actors that find and know other nodes, as node.py wires them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from actors.discovery import Discovery
+from actors.registry import Registry
+from opengateway.discovery.dht import Dht
+from opengateway.discovery.dht_settings import DhtNodes, DhtSettings
+from opengateway.discovery.peer_cache import PeerCache
+
+if TYPE_CHECKING:
+    from opengateway.app.node import Node
+
+
+def registry(node: Node) -> Registry:
+    return Registry(
+        node.own,
+        node.net,
+        cache=PeerCache(node.home.peers_db),
+        bootstrap=node.config.wire.bootstrap,
+        swarm_peer=node.swarm_peer,
+        discovery=node.discovery,
+        scheduler=node.scheduler,
+        now_ms=_now_ms,
+    )
+
+
+def discovery(node: Node) -> Discovery:
+    dht = node.config.dht
+    settings = DhtSettings(
+        host=node.config.wire.host,
+        port=dht.port,
+        mainline=dht.mainline,
+        guarded=dht.mainline or not (node.own.private or node.own.host_is_local),
+    )
+    return Discovery(
+        node.io,
+        node.identity,
+        node.net,
+        node.region,
+        open_dht=(lambda: Dht(node.net, settings)) if dht.enabled else None,
+        entries=dht.entries,
+        nodes=DhtNodes(node.home.dht_nodes),
+        demos=node.own.private,
+        registry=node.registry,
+        swarm_peer=node.swarm_peer,
+        now_ms=_now_ms,
+    )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,76 @@
+"""The sections of config.json: every setting with its default, its doc and its bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opengateway.schema import MOST_PORT, setting
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    name: str = setting("opengateway", "nodes meet only inside one network name", form="word")
+    secret: str = setting("", "makes the network private: who lacks it cannot join", secret=True)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpConfig:
+    host: str = setting("127.0.0.1", "address that programs on this machine ask", form="word")
+    port: int = setting(11435, "its port; 0 takes any free one", most=MOST_PORT)
+
+
+@dataclass(frozen=True, slots=True)
+class WireConfig:
+    host: str = setting("*", 'address that other nodes dial; "*" is every interface', form="word")
+    port: int = setting(11436, "its port; 0 takes any free one", most=MOST_PORT)
+    bootstrap: tuple[str, ...] = setting((), 'nodes to dial at start, each "host:port"', form="endpoints")
+
+
+@dataclass(frozen=True, slots=True)
+class LanConfig:
+    enabled: bool = setting(default=True, doc="find nodes on this link by multicast DNS, and be found")
+
+
+@dataclass(frozen=True, slots=True)
+class DhtConfig:
+    enabled: bool = setting(default=True, doc="find nodes anywhere by a distributed hash table, and be found")
+    port: int = setting(11437, "its UDP port, or one of the ten after it; 0 takes any", most=MOST_PORT)
+    mainline: bool = setting(default=False, doc="use BitTorrent's public DHT instead of a network of our own")
+    entries: tuple[str, ...] = setting((), 'DHT nodes to enter it by, each "host:port"', form="endpoints")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    kind: str = setting(
+        "auto",
+        "what runs the models; auto takes the first found, none only asks others",
+        one_of=("auto", "none", "pocket", "llama_server", "ollama", "openai"),
+    )
+    url: str = setting("", "base URL of an ollama or openai engine", form="url")
+    api_key: str = setting("", "key that this engine wants", secret=True)
+    model: str = setting("", "GGUF file or model name to serve; empty serves what the engine has")
+    slots: int = setting(0, "requests answered at once; 0 chooses", most=256)
+    threads: int = setting(0, "CPU threads; 0 takes one less than there are cores", most=1024)
+    context: int = setting(0, "tokens of context per slot; 0 chooses", most=10_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class ContributeConfig:
+    when: str = setting("always", "when others may use this machine", one_of=("always", "idle", "never"))
+    slots: int = setting(0, "how many slots others may use; 0 is all", most=256)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceConfig:
+    multiplier_percent: int = setting(100, "of the usual price; 0 serves for nothing", least=0, most=10_000)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerConfig:
+    sweep_to: str = setting("", "id of your main node, which is to get what others owe this one", form="node")
+    own_nodes: tuple[str, ...] = setting((), "ids of your other nodes that sweep to this one", form="nodes")
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    level: str = setting("info", "least important message kept", one_of=("debug", "info", "warning", "error"))
