@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from actors import bookkeeping
+from actors import bookkeeping, receipts
 from actors.flusher import Batch, Flusher
 from actors.kernel import LATER, Actor, Reply
 from actors.messages import (
@@ -33,7 +33,7 @@ from actors.messages import (
     Promised,
     QuoteCredit,
     SeekWitnesses,
-    SettleHold,
+    SettleHolds,
     TakeProof,
     Tick,
     Unanswered,
@@ -54,7 +54,7 @@ BATCH_LIMIT = 256
 
 
 DURABLE = (
-    *(OpenHold, Vouch, SettleHold, Unanswered, Earn, BeginTransfer, HearTransfer, MeetPeer),
+    *(OpenHold, Vouch, SettleHolds, Unanswered, Earn, BeginTransfer, HearTransfer, MeetPeer),
     *bookkeeping.WITNESSING,
 )
 """Their answers leave the node, so they wait for the commit. The others only tell what is written. An
@@ -203,16 +203,7 @@ class Ledger(Actor[LedgerMessage]):
                 self._commit()
             case OpenHold():
                 self._urgent = self._written = True
-                return book.open(
-                    message.peer,
-                    message.rid,
-                    message.model,
-                    prompt_tokens=message.prompt_tokens,
-                    max_completion=message.max_completion,
-                    price_prompt=message.price_prompt,
-                    price_completion=message.price_completion,
-                    offer=message.offer,
-                )
+                return receipts.open_hold(book, message)
             case Vouch(rid, prompt_tokens, completion_tokens):
                 voucher = book.vouch(rid, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
                 if book.kept_more:
@@ -230,16 +221,12 @@ class Ledger(Actor[LedgerMessage]):
             case Vouched(voucher, requester):
                 self._written = True
                 return book.vouched(voucher, requester)
-            case SettleHold(rid, prompt_tokens, completion_tokens, digest):
+            case SettleHolds(received):
                 self._written = True
-                if not prompt_tokens and not completion_tokens:
-                    return book.give_up(rid)
-                return book.settle(
-                    rid, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, digest=digest
-                )
-            case Countersigned(peer, entry):
+                return receipts.settle(book, received)
+            case Countersigned(peer, entries):
                 self._written = True
-                book.countersigned(entry, peer)
+                receipts.countersigned(book, peer, entries)
             case Unanswered(peer):
                 return [entry for who, _, entry in book.unanswered() if who == peer]
             case Admit():
@@ -259,9 +246,9 @@ class Ledger(Actor[LedgerMessage]):
             case Unserved(rid, requester):
                 self._written = True
                 book.release(rid, requester)
-            case Earn(entry, requester):
+            case Earn(requester, entries):
                 self._written = True
-                return book.earn(entry, requester)
+                return receipts.earn(book, requester, entries)
             case BeginTransfer(tid, amount, via, to):
                 self._urgent = self._written = True
                 return book.handover.begin(book.transfers.release(tid, amount, via, to))

@@ -12,7 +12,16 @@ from dataclasses import dataclass, field
 from actors.exchange import Exchange
 from actors.io_loop import IoLoop
 from actors.kernel import Address
-from actors.messages import Dispatch, Job, JobEnded, LedgerMessage, SchedulerMessage, SettleHold, Submit
+from actors.messages import (
+    Dispatch,
+    Job,
+    JobEnded,
+    LedgerMessage,
+    Received,
+    SchedulerMessage,
+    SettleHolds,
+    Submit,
+)
 from actors.stamping import Stamping
 from actors.switchboard import Switchboard
 from opengateway.errors import OpenGatewayError, WorkerLost
@@ -42,7 +51,7 @@ class Lines:
             self.switchboard.dispatch(order)
             return
         if order.entry:  # nothing was asked, so nothing is owed
-            self.ledger.ask(SettleHold(order.rid, 0, 0, b""))
+            self.ledger.ask(SettleHolds((Received(order.rid, 0, 0, b""),)))
         lost = WorkerLost("this node's own connections are being restarted", retry_after=1.0)
         self.scheduler.tell(JobEnded(order.job, order.peer, None, lost))
 

@@ -10,7 +10,7 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from actors.kernel import Request
 from opengateway.discovery.record import NodeRecord
@@ -533,10 +533,8 @@ class Vouch(Request[bytes]):
     completion_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class SettleHold(Request[bytes]):
-    """Sign what was received; answered with the SETTLE, durable. Nothing received and nothing vouched for:
-    the hold is void and the answer is empty."""
+class Received(NamedTuple):
+    """What came of one of our requests at a peer."""
 
     rid: bytes
     prompt_tokens: int
@@ -545,11 +543,19 @@ class SettleHold(Request[bytes]):
 
 
 @dataclass(frozen=True, slots=True)
+class SettleHolds(Request["list[bytes | OpenGatewayError]"]):
+    """Sign what was received; answered with a SETTLE for each, durable, or why there is none. Nothing
+    received and nothing vouched for: the hold is void and its answer is empty."""
+
+    received: tuple[Received, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Countersigned:
-    """The worker's EARN for one of our SETTLEs."""
+    """The worker's EARNs for our SETTLEs."""
 
     peer: NodeId
-    entry: bytes
+    entries: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -606,11 +612,11 @@ class Unserved:
 
 
 @dataclass(frozen=True, slots=True)
-class Earn(Request[bytes]):
-    """A peer's SETTLE; answered with our EARN, durable."""
+class Earn(Request["list[bytes | OpenGatewayError]"]):
+    """A peer's SETTLEs, in its order; answered with an EARN for each, durable, or why there is none."""
 
-    entry: bytes
     requester: NodeId
+    entries: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -740,7 +746,7 @@ LedgerMessage: TypeAlias = (
     OpenHold
     | Promised
     | Vouch
-    | SettleHold
+    | SettleHolds
     | Countersigned
     | Unanswered
     | Admit

@@ -12,17 +12,22 @@ from typing import TypeVar
 from actors.io_loop import IoLoop
 from actors.kernel import Address, Reply
 from actors.messages import (
+    Countersigned,
     Dispatch,
     JobEnded,
     LedgerMessage,
     Overcharged,
+    Received,
     SchedulerMessage,
-    SettleHold,
+    SettleHolds,
     Unanswered,
     Vouch,
 )
 from actors.recount import Count, FindEngine, Recount
+from actors.together import Together
 from opengateway.engines.asking import Asker, Ticket
+from opengateway.errors import OpenGatewayError
+from opengateway.identity import short
 from opengateway.units import NodeId
 from opengateway.wire.messages import Message, Settle, Voucher
 
@@ -47,6 +52,8 @@ class Paying:
         self._scheduler = scheduler
         self._asker = asker
         self._send = send
+        self._settlements = Together(io, self._settle_all)
+        self._earned = Together(io, self._keep_all)
         self.recount = Recount(
             io, same_model, overcharged=lambda peer, times: scheduler.tell(Overcharged(peer, times))
         )
@@ -83,13 +90,35 @@ class Paying:
         prompt_tokens = self.recount.payable(order.peer, prompt_tokens, counted)
         prompt_tokens, completion_tokens = _within(order, prompt_tokens, completion_tokens)
         order.job.stream.cost = _amount(order, prompt_tokens, completion_tokens)
-        settle = SettleHold(order.rid, prompt_tokens, completion_tokens, ticket.digest())
-        self._ledger.ask(settle).then(lambda r: self._io.call(self._settled, ticket, r))
+        received = Received(order.rid, prompt_tokens, completion_tokens, ticket.digest())
+        self._settlements.add((ticket, received))
 
-    def _settled(self, ticket: Ticket, reply: Reply[bytes]) -> None:
-        entry = _value(reply)
-        if entry:
-            self._send(ticket.peer, Settle(ticket.number, entry))
+    def _settle_all(self, ended: tuple[tuple[Ticket, Received], ...]) -> None:
+        reply = self._ledger.ask(SettleHolds(tuple(received for _, received in ended)))
+        reply.then(lambda r: self._io.call(self._settled, [ticket for ticket, _ in ended], r))
+
+    def _settled(self, tickets: list[Ticket], reply: Reply[list[bytes | OpenGatewayError]]) -> None:
+        for ticket, entry in zip(tickets, _value(reply) or (), strict=False):
+            if isinstance(entry, OpenGatewayError):
+                logger.warning("what %s answered is not settled: %s", short(ticket.peer), entry)
+            elif entry:
+                self._send(ticket.peer, Settle(ticket.number, entry))
+
+    def countersigned(self, peer: NodeId, entry: bytes) -> None:
+        """The peer's EARN for one of our SETTLEs has come."""
+        self._earned.add((peer, entry))
+
+    def _keep_all(self, earned: tuple[tuple[NodeId, bytes], ...]) -> None:
+        by_peer: dict[NodeId, list[bytes]] = {}
+        for peer, entry in earned:
+            by_peer.setdefault(peer, []).append(entry)
+        for peer, entries in by_peer.items():
+            self._ledger.tell(Countersigned(peer, tuple(entries)))
+
+    def close(self) -> None:
+        """What waits a moment for company waits no longer."""
+        self._settlements.flush()
+        self._earned.flush()
 
     def met(self, peer: NodeId) -> None:
         """What the last session did not deliver: the peer takes our SETTLEs in their order only."""

@@ -96,6 +96,7 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
 
     async def _close(self) -> None:
         self._lines.switchboard = None
+        self._switchboard.close()
         peers = [session.peer for session in self._wire.sessions()]
         await self._wire.close("restarting" if self.failure is not None else "leaving")
         # A closed wire says nothing more; without this whoever waits for a peer would wait for ever, and

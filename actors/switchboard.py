@@ -11,16 +11,15 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from actors.earning import Earning
 from actors.exchange import Exchange
 from actors.gossip import Gossip
 from actors.io_loop import IoLoop
 from actors.kernel import Address, Reply
 from actors.messages import (
-    Countersigned,
     Delivered,
     DialFailed,
     Dispatch,
-    Earn,
     Job,
     LedgerMessage,
     PeerDown,
@@ -113,6 +112,7 @@ class Switchboard:
         self.gossip = Gossip(registry, send=self.send)
         self._identity, self._net, self._now_ms = identity, net, now_ms
         self.asker = Asker(net, self.send, self.hang_up)
+        self.earning = Earning(io, ledger, send=self.send)
         self.paying = Paying(io, ledger, scheduler, self.asker, same_model=same_model, send=self.send)
         self.quotes = Quotes(
             io,
@@ -145,6 +145,11 @@ class Switchboard:
     def show_stamp(self, stamp: bytes) -> None:
         for peer in self._peers():
             self.send(peer, Stamp(stamp))
+
+    def close(self) -> None:
+        """What waits a moment for company waits no longer."""
+        self.paying.close()
+        self.earning.settles.flush()
 
     def hang_up(self, peer: NodeId, reason: str) -> None:
         self.wire.hang_up(peer, reason)
@@ -188,11 +193,10 @@ class Switchboard:
                 pass
             case RecordChanged(record=record):
                 self._registry.tell(RecordSeen(peer, record))
-            case Settle(stream=stream, entry=entry):
-                reply = self._ledger.ask(Earn(entry, peer))
-                reply.then(lambda r: self._io.call(self._earned, peer, stream, r))
+            case Settle() as settle:
+                self.earning.heard(peer, settle)
             case Earned(entry=entry):
-                self._ledger.tell(Countersigned(peer, entry))
+                self.paying.countersigned(peer, entry)
             case Proof(proof=proof):
                 self.rumours.heard(peer, proof)
             case Stamp(stamp=stamp):  # express, as the request that it is for is
@@ -272,11 +276,6 @@ class Switchboard:
         else:
             told = Delivered(job.rid, incoming.peer, finished.prompt_tokens, finished.completion_tokens)
             self._ledger.tell(told)
-
-    def _earned(self, peer: NodeId, stream: int, reply: Reply[bytes]) -> None:
-        entry = _value(reply)
-        if entry:
-            self.send(peer, Earned(stream, entry))
 
 
 def _value(reply: Reply[R]) -> R | None:

@@ -22,7 +22,8 @@ from actors.messages import (
     Export,
     LedgerMessage,
     OpenHold,
-    SettleHold,
+    Received,
+    SettleHolds,
     Unanswered,
 )
 from opengateway.errors import DiskFull, LedgerReadOnly, LedgerRefused
@@ -50,8 +51,8 @@ class Place:
     def open(self, number: int) -> OpenHold:
         return OpenHold(BOB, number.to_bytes(16, "big"), "m", 10, 50, 10, 100)
 
-    def settle(self, number: int) -> SettleHold:
-        return SettleHold(number.to_bytes(16, "big"), 10, 50, bytes(32))
+    def settle(self, *numbers: int) -> SettleHolds:
+        return SettleHolds(tuple(Received(n.to_bytes(16, "big"), 10, 50, bytes(32)) for n in numbers))
 
     def marked(self) -> tuple[int, int]:
         """Entries that the high-water mark vouches for, and how often it was written."""
@@ -128,7 +129,7 @@ def test_a_settle_is_countersigned_and_sent_again_unchanged(place: Place, tmp_pa
     ask = OpenHold(bob.id, bytes(16), "m", 10, 50, 10, 100)
     opening = place.ledger.ask(ask).get(timeout=PATIENCE)
     bob.book.admit(opening, place.identity.node_id, price_prompt=10, price_completion=100)
-    settle = place.ledger.ask(place.settle(0)).get(timeout=PATIENCE)
+    [settle] = place.ledger.ask(place.settle(0)).get(timeout=PATIENCE)
     assert place.ledger.ask(Unanswered(bob.id)).get(timeout=PATIENCE) == [settle]
     assert bob.book.earn(settle, place.identity.node_id)
     bob.book.close()
@@ -157,7 +158,7 @@ def test_a_stop_commits_what_is_written_and_answers_it(tmp_path: Path) -> None:
     reply = place.ledger.ask(place.settle(1))
     place.ledger.ask(DescribeHistory(1)).get(timeout=PATIENCE)  # the SETTLE before it is in the actor's hands
     place.ledger.close()
-    settle = reply.get(timeout=0)
+    [settle] = reply.get(timeout=0)
     book = Book(place.path, place.identity, NET, now_ms=place.clock)
     assert (book.history(1)[0].seq, book.damage) == (seq_of(settle), "")
     book.close()
@@ -204,8 +205,16 @@ def test_an_export_waits_for_the_disk(place: Place) -> None:
 
 
 def test_a_settlement_that_was_never_admitted_is_refused(place: Place) -> None:
-    with pytest.raises(LedgerRefused):
-        place.ledger.ask(Earn(b"\x80", BOB)).get(timeout=PATIENCE)
+    [refused] = place.ledger.ask(Earn(BOB, (b"\x80",))).get(timeout=PATIENCE)
+    assert isinstance(refused, LedgerRefused)
+
+
+def test_one_settlement_that_is_refused_leaves_those_beside_it(place: Place) -> None:
+    for number in (1, 2):
+        place.ledger.ask(place.open(number)).get(timeout=PATIENCE)
+    first, unknown, second = place.ledger.ask(place.settle(1, 7, 2)).get(timeout=PATIENCE)
+    assert isinstance(unknown, LedgerRefused)
+    assert [seq_of(first), seq_of(second)] == [3, 4]
 
 
 class Disk:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
+from harness import until
 from pairs import Pair
 from rogue import rogue
 from sse import chat
@@ -18,6 +19,9 @@ QUOTE = "/node/quote"
 
 
 def entries(pair: Pair) -> list[int]:
+    """How many there are, once what came before is settled or let go of."""
+    balance = "/node/ledger/balance"
+    until(lambda: not pair.asking.get(balance)["held"], "nothing is held")
     return [node.get("/node/ledger/balance")["entries"] for node in (pair.asking, pair.serving)]
 
 
