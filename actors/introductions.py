@@ -18,7 +18,13 @@ from actors.messages import Found, Located, PeerSaid
 from actors.own_record import OwnRecord
 from actors.roster import Roster, Session
 from opengateway import regions
-from opengateway.discovery.addresses import near_networks, parse_endpoint, reachable_from
+from opengateway.discovery.addresses import (
+    near_networks,
+    parse_endpoint,
+    parse_relay,
+    reachable_from,
+    through,
+)
 from opengateway.discovery.hints import Hints
 from opengateway.discovery.peers import PeerBook
 from opengateway.discovery.record import RecordRefused
@@ -134,8 +140,9 @@ class Introductions:
         known = self.book.get(here.node_id)
         if known is not None and known.connected:
             return
-        endpoints = self.worth_a_dial(here.endpoints)
-        if endpoints and not self.book.heard(here.node_id, endpoints, seq=here.seq, now_ms=self.own.now_ms()):
+        relays = [text for text in here.relays if self.worth_a_dial((parse_relay(text)[1],))]
+        places = [*self.worth_a_dial(here.endpoints), *through(relays, here.node_id)]
+        if places and not self.book.heard(here.node_id, places, seq=here.seq, now_ms=self.own.now_ms()):
             self.refused["not_entered"] += 1
 
     def found(self, endpoints: Iterable[str]) -> None:

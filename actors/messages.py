@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any, NamedTuple, TypeAlias
 
 from actors.kernel import Request
+from opengateway.discovery.reachability import Kind
 from opengateway.discovery.record import NodeRecord
 from opengateway.discovery.sightings import Sighting
 from opengateway.discovery.whereabouts import Whereabouts
@@ -307,6 +308,8 @@ class PeerUp:
     dialled: bool
     host: str = ""
     """The address that it came from, if it dialled us."""
+    relay: NodeId | None = None
+    """Through whom; None if direct."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +335,22 @@ class RoundTrips:
     """Smoothed round trips of all sessions, in ms, and when each was last heard (monotonic)."""
 
     sessions: tuple[tuple[NodeId, float | None, float], ...]
+    relays: dict[NodeId, NodeId] = field(default_factory=dict)
+    """Peer -> the relay that its session leads through, of those that are not direct."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How this node is reached has changed (discovery/reachability.py)."""
+
+    kind: Kind
+    endpoints: tuple[str, ...]
+    """Proven by peers from outside."""
+    relays: tuple[str, ...]
+    """As records name them."""
+    witnesses: int
+    outside: bool
+    """Whether the witnesses came from other networks than ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,6 +446,7 @@ RegistryMessage: TypeAlias = (
     | RecordSeen
     | DialFailed
     | RoundTrips
+    | Reached
     | WorkerChanged
     | Measured
     | OwnerBusy

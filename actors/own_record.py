@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from actors.messages import Reached
 from opengateway.discovery.addresses import endpoint, local_endpoints
 from opengateway.discovery.record import (
     CLUSTERS,
+    ENDPOINTS,
     MODELS,
     NAME_LENGTH,
     ModelOffer,
@@ -31,6 +33,7 @@ LIFE_MS = 3600 * 1000
 OFFERS = 16
 """A record changes with every measured speed; its prices hardly ever."""
 REFRESH_MS = LIFE_MS // 3
+NOT_REACHED = Reached("unknown", (), (), 0, outside=False)
 ANY_HOST = ("*", "0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound
 
 
@@ -49,6 +52,8 @@ class OwnRecord:
     """The owner needs the machine, and lends it only when it is idle."""
     private: bool = False
     """The network has a secret."""
+    reached: Reached = NOT_REACHED
+    """How peers reach this node, as far as they have tried."""
     registry: ClusterRegistry = DERIVED
     workers: dict[str, WorkerView] = field(default_factory=dict)
     problem: str = ""
@@ -66,6 +71,10 @@ class OwnRecord:
     """What the last `OFFERS` records are called: a requester may not have heard of the newest yet."""
 
     def endpoints(self) -> tuple[str, ...]:
+        """Where peers may dial: what they have proven first, then this machine's own addresses."""
+        return tuple(dict.fromkeys((*self.reached.endpoints, *self._local())))[:ENDPOINTS]
+
+    def _local(self) -> tuple[str, ...]:
         if not self.port:
             return ()
         if self.host in ANY_HOST:
@@ -109,7 +118,7 @@ class OwnRecord:
                 region=self.region.code,
                 country=self.region.country,
                 endpoints=self.endpoints(),
-                relays=(),
+                relays=self.reached.relays,
                 clusters=self.clusters() if offers else (),
                 models=tuple(offers),
                 slots=slots,
@@ -163,6 +172,7 @@ class OwnRecord:
     def describe(self) -> dict[str, Any]:
         return {
             "endpoints": list(self.endpoints()),
+            "reached": asdict(self.reached),
             "clusters": list(self.clusters()),
             "models": [model.name for _, model in self.offers()],
             "record_problem": self.problem,

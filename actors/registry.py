@@ -6,7 +6,6 @@ is believed, and who is told of a change.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -40,6 +39,7 @@ from actors.messages import (
     PeerSaid,
     PeersChanged,
     PeerUp,
+    Reached,
     RecordSeen,
     RegistryMessage,
     RoundTrips,
@@ -54,8 +54,8 @@ from actors.messages import (
 )
 from actors.own_record import OwnRecord
 from actors.roster import Roster
+from actors.upgrades import Upgrades
 from actors.wanted import Wanted
-from opengateway.discovery.addresses import parse_endpoint
 from opengateway.discovery.peer_cache import PeerCache
 from opengateway.discovery.peers import PeerBook
 from opengateway.discovery.record import RecordRefused, open_record
@@ -97,6 +97,7 @@ class Registry(Actor[RegistryMessage]):
         self._book = PeerBook(own.identity.node_id)
         self._roster = Roster(own.region.code, own.private)
         self._wanted = Wanted()
+        self._upgrades = Upgrades()
         for where in bootstrap:
             self._wanted.keep(f"tcp://{where}")
         self._connecting = Connecting(
@@ -130,8 +131,8 @@ class Registry(Actor[RegistryMessage]):
                 self._peer_down(peer, reason)
             case RecordSeen(peer, record):
                 self._record_seen(peer, record)
-            case RoundTrips(sessions):
-                if self._roster.round_trips(sessions):
+            case RoundTrips(sessions, relays):
+                if self._roster.round_trips(sessions, relays):
                     self._tell_scheduler()
             case Sighted(sighting):
                 if sighting.node_id not in self._unwanted:
@@ -142,6 +143,9 @@ class Registry(Actor[RegistryMessage]):
                 self._roster.on_link.discard(peer)  # a rumour: its session says whether it is gone
             case DialFailed(endpoint, reason):
                 self._dial_failed(endpoint, reason)
+            case Reached():
+                self._own.reached = message
+                self._advertise()
             case WireUp(port):
                 self._own.port = port
                 self._advertise()
@@ -191,22 +195,14 @@ class Registry(Actor[RegistryMessage]):
             return
         self._unwanted.discard(up.peer)
         now = self._now_ms()
-        self._book.connected(up.peer, self._numeric(up), now_ms=now)
-        self._book.heard(up.peer, record.endpoints, seq=record.seq, now_ms=now)
-        self._roster.up(up.peer, record, up)
+        self._book.connected(up.peer, up.endpoint or "", now_ms=now)
+        self._book.heard(up.peer, record.places(), seq=record.seq, now_ms=now)
+        self._roster.up(up, record)
         logger.info("peer %s (%s) is up", short(up.peer), record.name)
         session = self._roster.sessions[up.peer]
         self._wanted.came_up({up.endpoint, base32(up.peer), *record.endpoints}, session.introduce())
         self._introductions.met(up.peer)
         self._tell_scheduler()
-
-    def _numeric(self, up: PeerUp) -> str:
-        """The endpoint that we dialled if the book can keep it: an address, not a host name."""
-        endpoint = up.endpoint if up.dialled and up.endpoint else ""
-        with contextlib.suppress(ValueError):
-            parse_endpoint(endpoint, scoped=True)
-            return endpoint
-        return ""
 
     def _peer_down(self, peer: NodeId, reason: str) -> None:
         if self._roster.down(peer, reason) is None:
@@ -229,7 +225,7 @@ class Registry(Actor[RegistryMessage]):
         if session is None or record.node_id != peer or record.seq <= session.record.seq:
             return
         session.record = record
-        self._book.heard(peer, record.endpoints, seq=record.seq, now_ms=self._now_ms())
+        self._book.heard(peer, record.places(), seq=record.seq, now_ms=self._now_ms())
         self._tell_scheduler()
 
     def _tell_scheduler(self) -> None:
@@ -252,6 +248,8 @@ class Registry(Actor[RegistryMessage]):
         now = time.monotonic()
         self._dial_due()
         self._dial_wanted()
+        for dial in self._upgrades.due(self._roster.sessions.values()):
+            self._swarm_peer.tell(dial)
         self._wanted.expire()
         if now - self._looked > ADDRESS_CHECK:
             self._looked = now
@@ -292,6 +290,7 @@ class Registry(Actor[RegistryMessage]):
     def _describe_self(self) -> dict[str, Any]:
         return {
             **self._own.describe(),
+            "relay_names": self._roster.names(self._own.reached.relays),
             "by_ring": self._roster.by_ring(),
             "cache_problem": self._cache.problem,
             "dial_errors": dict(self._roster.dial_errors),

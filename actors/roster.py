@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from actors.messages import PeerUp
 from actors.own_record import OwnRecord
-from opengateway.discovery.addresses import parse_endpoint
+from opengateway.discovery.addresses import parse_endpoint, parse_relay
 from opengateway.discovery.peers import PeerBook
 from opengateway.discovery.record import NodeRecord
 from opengateway.identity import base32, short
@@ -40,6 +41,8 @@ class Session:
     """The address that it dialled us from."""
     whereabouts: bytes = b""
     """Its own signed word of where it is, to be passed on; empty until it said so."""
+    relay: NodeId | None = None
+    """Through whom; None if direct."""
 
     def introduce(self) -> dict[str, Any]:
         """For whoever asked to be connected."""
@@ -73,10 +76,12 @@ class Roster:
     dial_errors: dict[str, str] = field(default_factory=_Bounded)
     machine: Machine | None = None
 
-    def up(self, peer: NodeId, record: NodeRecord, up: PeerUp) -> None:
+    def up(self, up: PeerUp, record: NodeRecord) -> None:
         now = time.monotonic()
-        self.sessions[peer] = Session(peer, record, up.endpoint, up.dialled, now, now, host=up.host)
-        self.reasons.pop(peer, None)
+        self.sessions[up.peer] = Session(
+            up.peer, record, up.endpoint, up.dialled, now, now, host=up.host, relay=up.relay
+        )
+        self.reasons.pop(up.peer, None)
         if up.endpoint:
             self.dial_errors.pop(up.endpoint, None)
 
@@ -88,9 +93,14 @@ class Roster:
                 del self.reasons[next(iter(self.reasons))]
         return session
 
-    def round_trips(self, seen: tuple[tuple[NodeId, float | None, float], ...]) -> bool:
+    def round_trips(
+        self, seen: tuple[tuple[NodeId, float | None, float], ...], relays: Mapping[NodeId, NodeId]
+    ) -> bool:
         """Take them in; whether one has changed so much that plans change."""
         changed = False
+        for known in self.sessions.values():
+            changed |= known.relay != relays.get(known.peer)
+            known.relay = relays.get(known.peer)
         for peer, rtt_ms, last_heard in seen:
             session = self.sessions.get(peer)
             if session is None:
@@ -111,9 +121,23 @@ class Roster:
                     continue
         # The address shows whether it is on our own network, as far as we see it. What its record says of
         # its addresses is its own word, and would let anybody be our neighbour.
+        if session.relay is not None:
+            return ring_of(session.record.region, self.own_region, on_link=session.peer in self.on_link)
         seen = hosts[:1] if session.dialled else [session.host] if session.host else hosts
         on_link = session.peer in self.on_link or private(seen)
         return ring_of(session.record.region, self.own_region, on_link=on_link)
+
+    def path(self, relay: NodeId | None) -> str:
+        """How a session's frames travel, for people."""
+        return f"relayed via {self.name(relay)}" if relay is not None else "direct"
+
+    def names(self, relays: Iterable[str]) -> list[str]:
+        """Of relays, as records name them."""
+        return [self.name(NodeId(parse_relay(text)[0])) for text in relays]
+
+    def name(self, peer: NodeId) -> str:
+        session = self.sessions.get(peer)
+        return (session.record.name if session is not None else "") or short(peer)
 
     def by_ring(self) -> dict[str, int]:
         return dict(Counter(self.ring(session) for session in self.sessions.values()))
@@ -162,6 +186,7 @@ class Roster:
                     "models": [],
                     "slots": 0,
                     "endpoint": next(iter(peer.endpoints()), ""),
+                    "path": "",
                     "dialled": False,
                     "up_s": None,
                     "last_seen_s": max(0.0, (now_ms - max(peer.answered_ms, peer.last_seen_ms)) / 1000),
@@ -187,6 +212,7 @@ class Roster:
             "models": [offer.name for offer in record.models],
             "slots": record.slots,
             "endpoint": session.endpoint or next(iter(record.endpoints), ""),
+            "path": self.path(session.relay),
             "dialled": session.dialled,
             "up_s": now - session.up_since,
             "last_seen_s": max(0.0, now - session.last_heard),

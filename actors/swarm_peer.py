@@ -71,7 +71,7 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
         self._record = first_record()
         self._switchboard = make_switchboard()
         self._wire = make_wire(self._switchboard, lambda: self._record)
-        self._switchboard.wire = self._wire
+        self._switchboard.wire = self._switchboard.reach.wire = self._wire
         self._switchboard.own_record = lambda: self._record
         self._switchboard.stamp = lambda: lines.stamping.stamp
         self._lan: Lan | None = None
@@ -138,8 +138,10 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
             self._wire.send(session.peer, RecordChanged(record))
 
     def _tell_round_trips(self) -> None:
-        sessions = tuple((s.peer, s.rtt_ms, s.last_heard) for s in self._wire.sessions())
-        self._registry.tell(RoundTrips(sessions))
+        self._switchboard.reach.tick()
+        found = self._wire.sessions()
+        relays = {s.peer: s.relay for s in found if s.relay is not None and not self._wire.direct(s.peer)}
+        self._registry.tell(RoundTrips(tuple((s.peer, s.rtt_ms, s.last_heard) for s in found), relays))
         self._switchboard.exchange.sweep()
         self._switchboard.witnesses.tick()
 
@@ -148,6 +150,7 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
         counters |= {f"asking_{key}": value for key, value in self._switchboard.asker.counters.items()}
         counters |= {f"witness_{key}": value for key, value in self._switchboard.witnesses.counters.items()}
         counters |= {f"gossip_{key}": value for key, value in self._switchboard.gossip.counters.items()}
+        counters |= {f"dial_back_{key}": value for key, value in self._switchboard.reach.counters.items()}
         counters |= {f"answering_{key}": value for key, value in self._switchboard.answerer.counters.items()}
         counters |= {
             f"recount_{key}": value for key, value in self._switchboard.paying.recount.counters.items()
@@ -158,7 +161,11 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
             "lan_problem": self._lan.problem if self._lan is not None else "switched off",
             "counters": counters,
             "sessions": [
-                {**dataclasses.asdict(session), "peer": base32(session.peer)}
+                {
+                    **dataclasses.asdict(session),
+                    "peer": base32(session.peer),
+                    "relay": base32(session.relay) if session.relay is not None else None,
+                }
                 for session in self._wire.sessions()
             ],
             "asking": self._switchboard.asker.in_flight(),

@@ -35,6 +35,7 @@ from actors.messages import (
 from actors.pathfinder import Pathfinder
 from actors.paying import Paying
 from actors.quotes import Quotes
+from actors.reach import Reach, Where
 from actors.recount import FindEngine
 from actors.rumours import Rumours
 from actors.witnesses import Witnesses
@@ -69,6 +70,7 @@ from opengateway.wire.messages import (
     Voucher,
 )
 from opengateway.wire.peer_messages import Here, Peers, SeekPeers
+from opengateway.wire.relay_messages import DialBack, NotReached, NotReserved, Reserved, Seen
 from opengateway.wire.route_messages import AskOwed, FindRoute, Owed, RouteFound
 from opengateway.wire.witness_messages import WitnessMessage
 
@@ -92,6 +94,7 @@ class Switchboard:
         now_ms: Callable[[], int],
         sweep_to: NodeId | None = None,
         same_model: FindEngine = lambda _: None,
+        where: Where,
     ) -> None:
         self._io = io
         self._registry = registry
@@ -103,6 +106,8 @@ class Switchboard:
         """This node's signed record as it is now. Set with `wire`."""
         self.stamp: Callable[[], bytes] = bytes
         """Our identity stamp, empty while there is none. Set with `wire`."""
+
+        self.reach = Reach(where, registry)
         self.rumours = Rumours(io, ledger, send=self.send, peers=self._peers)
         self.paths = Pathfinder(io, ledger, identity.node_id, send=self.send, connected=self._peers)
         self.exchange = Exchange(
@@ -157,13 +162,15 @@ class Switchboard:
     # -- the wire's handler ------------------------------------------------------------------
 
     def peer_up(self, peer: NodeId, record: bytes, endpoint: str | None, dialled: bool) -> None:
-        hosts = [session.host for session in self.wire.sessions() if session.peer == peer]
-        self._registry.tell(PeerUp(peer, record, endpoint, dialled, hosts[-1] if hosts else ""))
+        sessions = [session for session in self.wire.sessions() if session.peer == peer]
+        host, relay = (sessions[-1].host, sessions[-1].relay) if sessions else ("", None)
+        self._registry.tell(PeerUp(peer, record, endpoint, dialled, host, relay))
         # The handshake carried our record as it was then. One that changed before the session was up
         # (an engine that was just ready) would otherwise never reach this peer.
         self.send(peer, RecordChanged(self.own_record()))
         if stamp := self.stamp():
             self.send(peer, Stamp(stamp))
+        self.reach.meet()
         self.exchange.met(peer)
         self.rumours.met(peer)
         self.witnesses.met()
@@ -173,6 +180,7 @@ class Switchboard:
         self.asker.lost(peer, reason)
         self.paying.recount.hurry()
         self.answerer.lost(peer)
+        self.reach.lost(peer)
         self.exchange.lost(peer)
         self.paths.lost(peer)
         self.rumours.lost(peer)
@@ -203,6 +211,8 @@ class Switchboard:
                 self._ledger.tell(StampShown(peer, stamp), express=True)
             case Here() | SeekPeers() | Peers():
                 self.gossip.heard(peer, message)
+            case Reserved() | NotReserved() | Seen() | DialBack() | NotReached():
+                self.reach.heard(peer, message)
             case Transfer() | Transferred() | NotTransferred() | Sweep():
                 self.exchange.heard(peer, message)
             case FindRoute() | RouteFound() | AskOwed() | Owed():

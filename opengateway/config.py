@@ -40,6 +40,7 @@ from opengateway.sections import (
     LogConfig,
     NetworkConfig,
     PriceConfig,
+    RelayConfig,
     WireConfig,
 )
 
@@ -55,6 +56,7 @@ class Config:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     http: HttpConfig = field(default_factory=HttpConfig)
     wire: WireConfig = field(default_factory=WireConfig)
+    relay: RelayConfig = field(default_factory=RelayConfig)
     lan: LanConfig = field(default_factory=LanConfig)
     dht: DhtConfig = field(default_factory=DhtConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)

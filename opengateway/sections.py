@@ -27,6 +27,12 @@ class WireConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayConfig:
+    enabled: bool = setting(default=True, doc="pass sealed traffic on for nodes that cannot be dialled")
+    kbytes_per_s: int = setting(2500, "for all of them together; 0 is without limit", most=10_000_000)
+
+
+@dataclass(frozen=True, slots=True)
 class LanConfig:
     enabled: bool = setting(default=True, doc="find nodes on this link by multicast DNS, and be found")
 

@@ -55,11 +55,14 @@ from opengateway.wire.relay_messages import (
     Carried,
     Closed,
     Credit,
+    DialBack,
+    NotReached,
     NotReserved,
     Open,
     Opened,
     Reserve,
     Reserved,
+    Seen,
 )
 from opengateway.wire.route_messages import AskOwed, FindRoute, Owed, RouteFound
 from opengateway.wire.session import Sealer, next_key
@@ -212,6 +215,9 @@ def relays() -> list[Message]:
         Carried(2, True, b"a piece of a frame"),
         Credit(2, 65_536),
         Closed(2, "the other end closed the connection"),
+        Seen("203.0.113.9", 0),
+        DialBack(11_436, bytes(range(16))),
+        NotReached(bytes(range(16)), "nobody answered within 5 s"),
     ]
 
 

@@ -47,6 +47,7 @@ from actors.messages import (
     WorkerChanged,
 )
 from actors.own_record import OwnRecord
+from actors.reach import Where
 from actors.scheduler import Scheduler
 from actors.scout import Dismiss, Scout
 from actors.swarm_peer import Port, SwarmPeer
@@ -70,6 +71,7 @@ from opengateway.routing.views import WorkerView
 from opengateway.transport.zmq_wire import zmq_wire
 from opengateway.units import NodeId
 from opengateway.wire.hub import Wire
+from opengateway.wire.relay import RelayLimits
 
 WORLD = Backoff(first=0.2, limit=15.0, tries=None, settled=30.0)
 """For what breaks because the world does: engines, ports, disks. Tried for ever."""
@@ -186,11 +188,13 @@ class Node:
             now_ms=_now_ms,
             sweep_to=from_base32(main) if (main := self.config.ledger.sweep_to) else None,
             same_model=self.engines.with_digest,
+            where=Where(port=lambda: self.port.number, relays=self.config.relay.enabled),
         )
 
     def _wire(self, handler: Switchboard, record: Callable[[], bytes]) -> Wire:
         secret = self.config.network.secret
-        return zmq_wire(self.identity, self.net, secret, record=record, handler=handler)
+        relay = RelayLimits(bytes_per_s=1000 * self.config.relay.kbytes_per_s)
+        return zmq_wire(self.identity, self.net, secret, record=record, handler=handler, relay=relay)
 
     def _lan(self, port: int, found: Callable[[Any], None], lost: Callable[[NodeId], None]) -> Lan:
         return Lan(self.identity.node_id, self.net, port, found=found, lost=lost)

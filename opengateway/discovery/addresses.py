@@ -15,6 +15,8 @@ from typing import TypeAlias
 import psutil
 
 from opengateway.identity import base32, from_base32
+from opengateway.units import NodeId
+from opengateway.wire.relay_endpoint import RelayEndpoint, is_relayed, parse_relay_endpoint
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -76,6 +78,38 @@ def reachable_from(
     if address.is_link_local:
         return False
     return private_network or any(address in network for network in near)
+
+
+def parse_place(text: str) -> tuple[Address | None, int]:
+    """As `parse_endpoint`, scoped, for where a peer can be dialled; a relayed endpoint has no address that
+    is its own. Raises `ValueError`, also for every spelling but the canonical one."""
+    if not is_relayed(text):
+        return parse_endpoint(text, scoped=True)
+    where = parse_relay_endpoint(text)
+    parse_endpoint(where.where)
+    if text != str(where):
+        raise ValueError(f"another spelling of {where}")
+    return None, 0
+
+
+def is_place(text: str) -> bool:
+    try:
+        parse_place(text)
+    except ValueError:
+        return False
+    return True
+
+
+def rank_of(place: str) -> int:
+    """As `rank`; a detour comes last."""
+    address, _ = parse_place(place)
+    return rank(address) if address is not None else 9
+
+
+def through(relays: Iterable[str], node_id: bytes) -> tuple[str, ...]:
+    """The endpoints of a node behind relays, as its record names them."""
+    found = (parse_relay(text) for text in relays)
+    return tuple(str(RelayEndpoint(NodeId(via), where, NodeId(node_id))) for via, where in found)
 
 
 def rank(address: Address) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from opengateway.discovery.addresses import parse_endpoint
+from opengateway.discovery.addresses import parse_place
 from opengateway.discovery.peers import ADDRESS_LIMIT, PEER_LIMIT, Peer, PeerBook, Place
 from opengateway.units import NodeId
 
@@ -131,7 +131,7 @@ class PeerCache:
         )
         for text, advertised_ms in db.execute(query, (node_id, ADDRESS_LIMIT)).fetchall():
             try:
-                parse_endpoint(text, scoped=True)
+                parse_place(text)
             except ValueError:
                 continue  # written by another version, or edited by hand
             yield text, Place(advertised_ms)

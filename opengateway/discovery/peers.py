@@ -18,9 +18,10 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from opengateway.discovery.addresses import parse_endpoint, rank
+from opengateway.discovery.addresses import is_place, rank_of
 from opengateway.discovery.record import LIFE_LIMIT_MS
 from opengateway.units import NodeId
+from opengateway.wire.relay_endpoint import is_relayed
 
 PEER_LIMIT = 4096
 """Peers remembered: 2 MB in memory; at the slowest redial rate 2 dials a second if all are dead."""
@@ -44,6 +45,9 @@ TOMBSTONE_MS = LIFE_LIMIT_MS
 """By then every record signed before the goodbye has expired, so nothing is left to resurrect it."""
 
 DIALS_AT_ONCE = 8
+
+RELAYED_BY = 4
+"""As many endpoints of one peer are dialled at once."""
 
 
 @dataclass(slots=True)
@@ -83,14 +87,18 @@ class Peer:
         )
 
     def endpoints(self) -> tuple[str, ...]:
-        """Best first: what failed least, where it last answered, the newest, the simplest."""
+        """Best first: what failed least, where it last answered, the newest, the simplest. One that leads
+        through a relay is always among the first few: it is what works where nothing else does."""
 
         def worth(item: tuple[str, Place]) -> tuple[int, bool, int, int]:
             text, place = item
-            address, _ = parse_endpoint(text, scoped=True)
-            return place.failures, text != self.last_good, -place.advertised_ms, rank(address)
+            return place.failures, text != self.last_good, -place.advertised_ms, rank_of(text)
 
-        return tuple(text for text, _ in sorted(self.places.items(), key=worth))
+        found = [text for text, _ in sorted(self.places.items(), key=worth)]
+        relayed = next((at for at, text in enumerate(found) if is_relayed(text)), 0)
+        if relayed >= RELAYED_BY:
+            found.insert(RELAYED_BY - 1, found.pop(relayed))
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +164,14 @@ class PeerBook:
         return True
 
     def connected(self, node_id: NodeId, endpoint: str = "", *, now_ms: int) -> None:
-        """A session is open. `endpoint` is where we dialled it; empty if it dialled us."""
+        """A session is open. `endpoint` is where we dialled it; empty if it dialled us. One with a host name
+        is not kept: see addresses.py."""
         peer = self._enter(node_id, now_ms, answered=True)
         if peer is None:
             return
         peer.connected, peer.answered_ms = True, now_ms
         peer.failures = peer.departed_ms = 0
-        if endpoint:
+        if is_place(endpoint):
             self._merge(peer, (endpoint,), now_ms)
             peer.last_good = endpoint
             if place := peer.places.get(endpoint):
@@ -264,9 +273,7 @@ class PeerBook:
     def _merge(self, peer: Peer, endpoints: Iterable[str], now_ms: int) -> None:
         fresh = False
         for text in list(endpoints)[:ADDRESS_LIMIT]:
-            try:
-                parse_endpoint(text, scoped=True)
-            except ValueError:
+            if not is_place(text):
                 self.refused += 1
                 continue
             fresh |= text not in peer.places

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from opengateway.discovery.addresses import ENDPOINT_LENGTH, parse_endpoint, parse_relay
+from opengateway.discovery.addresses import ENDPOINT_LENGTH, parse_endpoint, parse_relay, through
 from opengateway.identity import Identity
 from opengateway.units import NetworkId, NodeId
 from opengateway.wire.envelope import RECORD, EnvelopeRefused, open_envelope, sign_envelope
@@ -96,6 +96,10 @@ class NodeRecord:
     expires_ms: int
     offer: bytes = field(default=b"", compare=False)
     """SHA-256 of the signed record; who pays its prices names them by this. Set where a record was opened."""
+
+    def places(self) -> tuple[str, ...]:
+        """Everywhere it can be dialled, through its relays too."""
+        return (*self.endpoints, *through(self.relays, self.node_id))
 
 
 def sign_record(identity: Identity, net: NetworkId, record: NodeRecord, *, now_ms: int) -> bytes:

@@ -186,6 +186,10 @@ class MemoryCarrier:
     def soon(self, what: Callable[[], object]) -> None:
         self.internet.at(self.internet.now, what)
 
+    def host_of(self, link: Link) -> str:
+        assert isinstance(link, _End)
+        return link.other.address if link.other is not None else ""
+
     def trust(self, link: Link) -> None:
         """Addresses cost nothing here."""
 

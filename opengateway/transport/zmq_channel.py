@@ -190,6 +190,8 @@ class Dialled(Channel):
 
     def __init__(self, owner: Owner, endpoint: str) -> None:
         self.host, self.port = parse_endpoint(endpoint)
+        self.address = ""
+        """The host, once its name is resolved."""
         super().__init__(owner, zmq.DEALER)
         self.socket.setsockopt(zmq.RECONNECT_IVL, -1)
         self._first: list[bytes] | None = []
@@ -214,6 +216,7 @@ class Dialled(Channel):
             self._connect(str(found[0][4][0]))
 
     def _connect(self, host: str) -> None:
+        self.address = host
         self.socket.connect(f"tcp://{f'[{host}]' if ':' in host else host}:{self.port}")
         waiting, self._first = self._first or [], None
         for frame in waiting:

@@ -93,6 +93,9 @@ class ZmqCarrier:
     def soon(self, what: Callable[[], object]) -> None:
         self.loop.call_soon(what)
 
+    def host_of(self, link: Link) -> str:
+        return link.address if isinstance(link, Dialled) else ""
+
     def trust(self, link: Link) -> None:
         self.trusted.add(link)
 

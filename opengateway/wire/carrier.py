@@ -45,6 +45,9 @@ class Carrier(Protocol):
     def soon(self, what: Callable[[], object]) -> None:
         """Call this once what the loop is doing now is done: within its next turn."""
 
+    def host_of(self, link: Link) -> str:
+        """The host that a link which we dialled leads to, as an address; "" if there is none yet."""
+
     def trust(self, link: Link) -> None:
         """A session is up on this link: its address is no longer of interest."""
 

@@ -122,6 +122,9 @@ class Circuits:
     def soon(self, what: Callable[[], object]) -> None:
         self._carrier.soon(what)
 
+    def host_of(self, link: Link) -> str:
+        return self._carrier.host_of(link) if type(link) is not End else f"relay {short(link.relay)}"
+
     def trust(self, link: Link) -> None:
         if type(link) is not End:
             self._carrier.trust(link)

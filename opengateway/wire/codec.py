@@ -139,13 +139,16 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
     },
     "Peers": {"whereabouts": Field("items", PEERS_PER_ANSWER)},
     "Reserve": {},
-    "Reserved": {"endpoint": Field("text", 80), "life_s": Field("int", 86_400)},
-    "NotReserved": {"reason": Field("text", 64)},
     "Open": {"circuit": _STREAM, "target": Field("bytes", 32)},
     "Opened": {"circuit": _STREAM, "source": Field("bytes", 32)},
     "Carried": {"circuit": _STREAM, "last": Field("bool"), "data": Field("bytes", FRAGMENT)},
     "Credit": {"circuit": _STREAM, "amount": Field("int", CIRCUIT_WINDOW)},
     "Closed": {"circuit": _STREAM, "reason": Field("text", 256)},
+    "Reserved": {"endpoint": Field("text", 80), "life_s": Field("int", 86_400)},
+    "NotReserved": {"reason": Field("text", 64)},
+    "Seen": {"address": Field("text", 64), "port": Field("int", 65_535)},
+    "DialBack": {"port": Field("int", 65_535), "nonce": Field("bytes", 16)},
+    "NotReached": {"nonce": Field("bytes", 16), "reason": Field("text", 256)},
 }
 
 _PYTHON: Final = {"int": int, "int-or-never": int, "bytes": bytes, "text": str, "bool": bool, "items": list}

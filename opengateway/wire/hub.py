@@ -28,6 +28,7 @@ from opengateway.wire.handshake import (
     Us,
     answer,
 )
+from opengateway.wire.knock import Knocks
 from opengateway.wire.limits import Limits
 from opengateway.wire.messages import Message
 from opengateway.wire.peer import Session, SessionInfo
@@ -98,6 +99,7 @@ class Wire:
             count=self._count,
         )
         self._carrier: Carrier = self.relaying.circuits
+        self.knocks = Knocks(self._carrier, self._clock.now, self._count)
         self._audience = Audience(self.relaying, self._count, self.relaying.room)
         self._sessions = Sessions(
             identity.node_id,
@@ -119,6 +121,7 @@ class Wire:
         self._sessions.close(reason)
         self._dials.clear()
         self._half_open.clear()
+        self.knocks.clear()
         await self._carrier.close()
 
     def dial(self, endpoint: str, expect: NodeId | None = None) -> None:
@@ -164,6 +167,11 @@ class Wire:
         """Whether circuits may send more to this peer now."""
         return self._sessions.room(peer)
 
+    def tampered(self) -> set[tuple[NodeId, NodeId]]:
+        """(relay, peer) of sessions that lost a frame or got a false one since this was asked last."""
+        found, self._sessions.tampered = self._sessions.tampered, set()
+        return found
+
     def sessions(self) -> list[SessionInfo]:
         return self._sessions.infos()
 
@@ -177,7 +185,7 @@ class Wire:
 
     def received(self, link: Link, frame: bytes, address: str) -> None:
         """One frame: of a session, or towards one."""
-        if self._sessions.received(link, frame):
+        if self._sessions.received(link, frame) or self.knocks.received(link, frame, address):
             return
         half_open = self._half_open.get(link)
         kind = frame[:1]
@@ -207,6 +215,7 @@ class Wire:
         if dial is not None:
             self._fail(dial.endpoint, reason)
         self._sessions.lost(link, reason)
+        self.knocks.lost(link, reason)
 
     def malformed(self, reason: str) -> None:
         """Something came that is not even one frame."""
@@ -224,7 +233,7 @@ class Wire:
                 self._carrier.shut(link)
                 self._refused("half_open_timeout")
         self._sessions.tick(now)
-
+        self.knocks.tick()
         self.relaying.tick()
 
     def _patience(self, endpoint: str) -> float:
@@ -243,8 +252,7 @@ class Wire:
         established, welcome = answer(self._us, hello, frame[1:], self._record(), now_ms=now_ms)
         if self._sessions.crowded(established.peer, established.instance):
             raise HandshakeRefused("too_many_sessions", "two connections with this node are enough")
-        session = self._sessions.new(link, established, None)
-        session.host = address
+        session = self._sessions.new(link, established, None, address)
         self._half_open[link] = _HalfOpen(session, now + self._limits.half_open_s)
         self._carrier.send(link, welcome)
         self._count["welcomes"] += 1

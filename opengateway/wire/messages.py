@@ -285,11 +285,8 @@ Message: TypeAlias = (
     | Sweep
     | Proof
     | Stamp
-    | WitnessMessage
-    | RouteMessage
-    | PeerMessage
-    | RelayMessage
-)
+    | WitnessMessage | RouteMessage | PeerMessage | RelayMessage
+)  # fmt: skip
 
 INSTALMENT = 64
 """Tokens after which a requester vouches, or `INSTALMENT_S` seconds: signing, checking and keeping a voucher

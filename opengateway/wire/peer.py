@@ -59,7 +59,7 @@ class Session:
     """Of `bytes_out`, those that the peer is known to have read."""
     refusals: int = 0
     host: str = ""
-    """The address that a peer who dialled us came from; "relay ..." where it is not its own."""
+    """The address that it comes from or leads to; "relay ..." where that is not the peer's own."""
     moved_in: bool = False
     moved_out: bool = False
     held: list[Message] = field(default_factory=list)
@@ -73,6 +73,22 @@ class Session:
     def queued(self) -> int:
         """Bytes sent and not yet known to be read."""
         return self.bytes_out - self.bytes_read
+
+
+def session_of(
+    us: NodeId,
+    link: Link,
+    keys: Established,
+    *,
+    endpoint: str | None,
+    host: str,
+    relay: NodeId | None,
+    now: float,
+) -> Session:
+    """A session that has just been agreed upon."""
+    keys.opener.gapless = relay is not None
+    rank = (relay is not None, us if endpoint is not None else keys.peer, keys.transcript)
+    return Session(link, keys, endpoint, relay, rank, now, now, now, host=host)
 
 
 @dataclass(slots=True, eq=False)
@@ -112,7 +128,7 @@ class SessionInfo:
     queued: int
     """Bytes sent and not yet known to be read."""
     host: str
-    """The address that a peer who dialled us came from."""
+    """The address at which it is seen; "relay ..." where that is not its own."""
 
 
 def info(session: Session) -> SessionInfo:

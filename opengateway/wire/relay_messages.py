@@ -1,4 +1,4 @@
-"""What nodes say about being reached: circuits through a relay, dial-back, addresses seen (numbers 80 to 99).
+"""What nodes say about being reached: circuits through relays, dial-back, addresses seen (numbers 80-99).
 
 A circuit is one connection through a relay. Its number is drawn by whoever opens it on that session (the
 one end towards the relay, the relay towards the other end): even by the node with the smaller id, odd by
@@ -81,4 +81,37 @@ class Closed:
     reason: str
 
 
-RelayMessage: TypeAlias = Reserve | Reserved | NotReserved | Open | Opened | Carried | Credit | Closed
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """I see you at this address. `port` is where I dialled you; 0 if you dialled me."""
+
+    number: ClassVar[int] = 88
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class DialBack:
+    """Please open a new connection to me, at the address that you see me at and this port, and say the nonce
+    there (knock.py)."""
+
+    number: ClassVar[int] = 89
+    port: int
+    nonce: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NotReached:
+    """I did not, or could not. `reason` is for people."""
+
+    number: ClassVar[int] = 90
+    nonce: bytes
+    reason: str
+
+
+CircuitMessage: TypeAlias = Reserve | Open | Opened | Carried | Credit | Closed
+"""What the wire itself hears; it passes the others to its handler."""
+
+ReachMessage: TypeAlias = Reserved | NotReserved | Seen | DialBack | NotReached
+
+RelayMessage: TypeAlias = CircuitMessage | ReachMessage

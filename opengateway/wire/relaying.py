@@ -16,17 +16,15 @@ from opengateway.wire.messages import Message
 from opengateway.wire.relay import Relay, RelayLimits
 from opengateway.wire.relay_messages import (
     Carried,
+    CircuitMessage,
     Closed,
     Credit,
-    NotReserved,
     Open,
     Opened,
-    RelayMessage,
     Reserve,
-    Reserved,
 )
 
-_OURS: Final = frozenset(get_args(RelayMessage)) - {Reserved, NotReserved}
+_OURS: Final = frozenset(get_args(CircuitMessage))
 
 
 class Ports(Protocol):

@@ -17,7 +17,7 @@ from opengateway.wire.limits import (
     Limits,
 )
 from opengateway.wire.messages import Bye, Message, Moved, Ping, Pong
-from opengateway.wire.peer import SESSIONS_PER_PEER, Peer, Session, SessionInfo, info
+from opengateway.wire.peer import SESSIONS_PER_PEER, Peer, Session, SessionInfo, info, session_of
 from opengateway.wire.relay_endpoint import is_relayed
 from opengateway.wire.traffic import Traffic, read_frame
 
@@ -46,6 +46,7 @@ class Sessions:
         self._count = count
         self._traffic = Traffic(carrier, limits, clock, count)
         count |= dict.fromkeys(_COUNTED, 0)
+        self.tampered: set[tuple[NodeId, NodeId]] = set()
         self._live: dict[Link, Session] = {}
         self._peers: dict[NodeId, Peer] = {}
         self._sending: dict[NodeId, Session] = {}
@@ -135,23 +136,22 @@ class Sessions:
     def _refused(self, session: Session, reason: str) -> None:
         self._count[f"refused_{reason}"] += 1
         session.refusals += 1
-        if session.relay is not None:
-            # A TCP connection delivers what was sent or breaks: only the relay can have done this.
+        if session.relay is not None and reason not in ("malformed_message", "unknown_pong"):
+            # TCP delivers or breaks: the relay has done this, or the peer pretends that it has.
             self._count["relay_tampered"] += 1
-            self._end(session, f"{short(session.relay)}, its relay, altered or lost a frame ({reason})")
+            self.tampered.add((session.relay, session.keys.peer))
+            why = f"a frame was altered or lost on the way over {short(session.relay)}: {reason}"
+            self._end(session, why)
         elif session.refusals >= REFUSALS_PER_SESSION:
             self._end(session, f"{REFUSALS_PER_SESSION} bad frames, the last because of {reason}", bye=True)
 
     # -- sessions begin and end ----------------------------------------------------------
 
-    def new(self, link: Link, keys: Established, endpoint: str | None) -> Session:
-        """A session that nobody knows of yet."""
-        now = self._now()
-        dialler = self._us if endpoint is not None else keys.peer
+    def new(self, link: Link, keys: Established, endpoint: str | None, host: str = "") -> Session:
+        """A session that nobody knows of yet. `host` is the address that dialled us, if it did."""
+        host = host or self._carrier.host_of(link)
         relay = relay_of(link)
-        keys.opener.gapless = relay is not None
-        rank = (relay is not None, dialler, keys.transcript)
-        return Session(link, keys, endpoint, relay, rank, now, now, now)
+        return session_of(self._us, link, keys, endpoint=endpoint, host=host, relay=relay, now=self._now())
 
     def prove(self, session: Session, frame: bytes) -> bool:
         """The first frame on a link that dialled us: whether it opens, and so begins the session."""

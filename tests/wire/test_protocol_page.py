@@ -13,7 +13,7 @@ import pytest
 from nacl.bindings import crypto_scalarmult, crypto_secretbox, crypto_secretbox_open
 from nacl.signing import SigningKey, VerifyKey
 
-from opengateway.wire import envelope, handshake, limits, refusals, session
+from opengateway.wire import envelope, handshake, knock, limits, refusals, session
 from opengateway.wire.codec import FIELDS, KINDS, decode_message, encode_message
 from opengateway.wire.messages import STREAM_WINDOW
 from opengateway.wire.relay import RelayLimits
@@ -100,7 +100,8 @@ def test_the_tables_of_kinds_and_frames_are_what_the_code_sends() -> None:
         name: str(getattr(envelope, name))
         for name in ("HELLO", "WELCOME", "RECORD", "REFUSAL", "WHEREABOUTS")
     }
-    first_bytes = [*handshake.HELLO_FRAME, *handshake.WELCOME_FRAME, *refusals.REFUSAL_FRAME, session.SEALED]
+    opening = handshake.HELLO_FRAME + handshake.WELCOME_FRAME + refusals.REFUSAL_FRAME
+    first_bytes = [*opening, *knock.KNOCK_FRAME, *knock.KNOCKED_FRAME, session.SEALED]
     assert list(table("first byte")) == [f"0x{byte:02x}" for byte in first_bytes]
 
 

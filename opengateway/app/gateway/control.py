@@ -119,6 +119,7 @@ class Control:
                 "http": facts.http_url(),
                 "wire": (me or {}).get("endpoints", []),
                 "reachability": reachability(me or {}, facts),
+                "relays": (me or {}).get("relay_names", []),
                 "clusters": (me or {}).get("clusters", []),
                 "models": (me or {}).get("models", []),
                 "engine": engine_state(parts.workers, busy, facts),

@@ -65,14 +65,33 @@ def facts_of(
 
 
 def reachability(me: Mapping[str, Any], facts: Facts) -> dict[str, str]:
+    """How peers reach this node, and what would improve it, in one sentence."""
     endpoints = me.get("endpoints") or []
     outside = [e for e in endpoints if "127.0.0.1" not in e and "[::1]" not in e]
     if not endpoints:
         return {"kind": "unknown", "text": "the port for peers is not open"}
+    reached = me.get("reached") or {}
+    kind, proven = str(reached.get("kind", "unknown")), list(reached.get("endpoints") or ())
+    if kind in ("direct", "mapped") and proven:
+        how = "directly" if kind == "direct" else "through a port that your router forwards"
+        return {"kind": kind, "text": f"{how}, at {_host_port(proven[0])}, as peers elsewhere have tried"}
+    if kind == "unreachable":
+        forward = f"forward TCP port {endpoints[0].rpartition(':')[2]} on your router to be reached directly"
+        relays = list(me.get("relay_names") or ())
+        if relays:
+            return {"kind": "relayed", "text": f"relayed through {' and '.join(relays)}: {forward}"}
+        return {
+            "kind": "unreachable",
+            "text": f"by nobody elsewhere, and nobody relays to it yet: {forward}",
+        }
     if not outside:
         return {"kind": "loopback", "text": "programs on this machine only: it has no other network address"}
     how = "found by itself on this link" if facts.lan else "known to whom you give its address"
-    return {"kind": "lan", "text": f"{how}, at {outside[0].removeprefix('tcp://')}"}
+    return {"kind": "lan", "text": f"{how}, at {_host_port(outside[0])}"}
+
+
+def _host_port(endpoint: str) -> str:
+    return endpoint.removeprefix("tcp://")
 
 
 def engine_state(workers: Mapping[str, WorkerView], busy: int, facts: Facts) -> dict[str, Any]:
