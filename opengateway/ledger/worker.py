@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
 
 from opengateway.errors import LedgerRefused
@@ -32,6 +33,7 @@ StrangerCheck = Callable[[NodeId, Signed], None]
 """Given the requester and its OPEN. Raises `NotEnoughCredit` or `LedgerRefused` to refuse."""
 
 SWEEP_EVERY_MS = 60_000
+ORPHANS = 256  # SETTLEs of one requester in one run without a known admission: more than are ever in flight
 THEIRS = "voucher"
 """Documents of this kind: the last voucher of each request, by the leaf of its OPEN, until its SETTLE is
 here. One that we earned by is kept: it is the debtor's signature on that EARN."""
@@ -44,6 +46,7 @@ class Worker:
         """What else a requester must show before anything is served to it on trust, cheapest first."""
         self.capacity = 0
         """ucr that this node could earn in an hour, as measured."""
+        self._orphans: Counter[NodeId] = Counter()
         self.load()
 
     def load(self) -> None:
@@ -180,9 +183,7 @@ class Worker:
         for done in (stored, rest):
             if done and done.peer_body == half.body:
                 return wire_of(done)
-        opening = vault.store.opening(requester, entry.rid)
-        if opening is None:
-            raise LedgerRefused("a SETTLE for a request that was never admitted", reason="no_open")
+        opening = vault.store.opening(requester, entry.rid) or self._forgotten(half)
         journal.require_signature(half)
         known = journal.stored_half(stored) if stored else None
         if known is not None:
@@ -196,9 +197,19 @@ class Worker:
         new = vault.append(journal.next(Draft(EARN, requester, rid, half.leaf, terms, entry.digest)), half)
         journal.remember(half)
         self._pay(opening, new)
+        if opening.body == half.body:
+            self._orphans[requester] += 1
         if not stored and self._voucher(entry.link):
             vault.store.put_document(THEIRS, entry.link, b"")
         return new.wire
+
+    def _forgotten(self, half: Signed) -> Opening:
+        """Nobody waits until an admission is durable: a crash may have taken it, and the answer was sent. Who
+        signs that it owes for it is believed; refused, it would block all its later SETTLEs, for ever."""
+        peer, rid = half.entry.author, half.entry.rid
+        if self._orphans[peer] >= ORPHANS:
+            raise LedgerRefused("a SETTLE for a request that was never admitted", reason="no_open")
+        return Opening(peer, rid, half.body, half.signature, half.entry.t_ms, RELEASED, 0)
 
     def _rest(self, terms: Terms, stored: Row) -> Terms:
         """What a SETTLE says beyond the voucher that was earned by."""
@@ -213,8 +224,9 @@ class Worker:
     def _require_settles(self, half: Signed, opening: Opening, earned: int) -> None:
         entry = half.entry
         opened = self._journal.read(opening.body)
-        with refusing:
-            check_release(opened, leaf_of(opening.body), entry)
+        if opened.kind == OPEN:
+            with refusing:
+                check_release(opened, leaf_of(opening.body), entry)
         self._require_what_was_vouched(half)
         if entry.t_ms > self._journal.now_ms() + CLOCKS_APART_MS:
             raise LedgerRefused("a SETTLE from the future", reason="clock")

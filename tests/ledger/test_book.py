@@ -10,6 +10,7 @@ from ledger_world import MODEL, NET, PRICE, START_MS, World, world
 
 from opengateway.errors import LedgerRefused, NotEnoughCredit
 from opengateway.identity import Identity
+from opengateway.ledger import worker
 from opengateway.ledger.admission import Policy
 from opengateway.ledger.entry import OPEN, SETTLE, Entry, read_form, sign
 from opengateway.ledger.price import FREE, Price
@@ -142,6 +143,38 @@ def test_a_settle_that_overtook_a_lost_one_is_refused_until_that_one_came(place:
         ann.pay(bob, settle)
     assert bob.book.balance().earned == 2 * 5100
     assert lost != late
+
+
+def test_a_settle_whose_admission_a_crash_took_is_earned_and_blocks_no_later_one(place: World) -> None:
+    ann, bob = place.node("ann"), place.node("bob")
+    rid, opening = ann.open(bob)
+    bob.book.admit(opening, ann.id, price_prompt=PRICE.prompt, price_completion=PRICE.completion, model=MODEL)
+    bob.crash()
+    place.clock.pass_ms(10)
+    settle = ann.settle(rid)
+    ann.pay(bob, settle)
+    assert bob.book.balance().earned == ann.book.balance().spent == 5100
+    assert bob.book.earn(settle, ann.id) == bob.book.earn(settle, ann.id)
+    with pytest.raises(LedgerRefused) as refused:
+        bob.admit(opening, ann)
+    assert refused.value.reason == "duplicate", "its OPEN buys nothing any more"
+    ann.ask(bob)
+    bob.crash()
+    assert bob.book.balance().earned == ann.book.balance().spent == 10_200
+    assert bob.book.peer(ann.id).unpaid == 0
+
+
+def test_settles_without_an_admission_are_bounded(place: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "ORPHANS", 3)
+    ann, bob = place.node("ann"), place.node("bob")
+    for _ in range(3):
+        rid, _ = ann.open(bob)
+        ann.pay(bob, ann.settle(rid))
+    rid, _ = ann.open(bob)
+    settle = ann.settle(rid)
+    with pytest.raises(LedgerRefused) as refused:
+        bob.book.earn(settle, ann.id)
+    assert refused.value.reason == "no_open"
 
 
 def test_a_settle_over_nothing_may_come_after_later_ones(place: World) -> None:
