@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledger_world import Node, world
@@ -69,6 +70,7 @@ def meet(requester: Node, worker: Node) -> None:
         requester.pay(worker, settle)
 
 
+@pytest.mark.timeout(300)
 @given(STEPS)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 def test_both_books_agree_whatever_was_lost_and_whoever_crashed(steps: list[tuple[str, int, int]]) -> None:
