@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from nacl.bindings import crypto_sign, crypto_sign_BYTES, crypto_sign_open, crypto_sign_seed_keypair
@@ -109,6 +110,7 @@ def base32(node_id: bytes) -> str:
     return base64.b32encode(node_id).decode().rstrip("=").lower()
 
 
+@lru_cache(maxsize=1024)
 def short(node_id: bytes) -> str:
     return base32(node_id)[:SHORT]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from opengateway.units import NodeId
@@ -75,6 +76,7 @@ def same_model(asked: str, served: str) -> bool:
     return plain_name(asked) == plain_name(served)
 
 
+@lru_cache(maxsize=1024)
 def plain_name(name: str) -> str:
     """The same for all spellings of one model."""
     return name.strip().lower().removesuffix(":latest")
