@@ -351,6 +351,10 @@ class Reached:
     witnesses: int
     outside: bool
     """Whether the witnesses came from other networks than ours."""
+    mapping: str = ""
+    """How the router forwards a port: NAT-PMP or UPnP; empty if it does not."""
+    mapping_problem: str = ""
+    """Why it does not, if it was asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from actors.kernel import Address
 from actors.messages import Reached, RegistryMessage
 from opengateway.discovery.addresses import endpoint, interfaces, near_networks, parse_endpoint
+from opengateway.discovery.port_mapping import PortMapper
 from opengateway.discovery.reachability import Reachability, Verdict, address_of
 from opengateway.discovery.relay_choice import Candidate, RelayChoice
 from opengateway.identity import short
@@ -38,6 +39,8 @@ class Where:
     port: Callable[[], int]
     relays: bool = True
     """Whether this node relays for others once it is reached."""
+    maps: bool = True
+    """Whether it asks the router for a port where nobody reaches it."""
 
 
 class Reach:
@@ -54,6 +57,7 @@ class Reach:
         self._looked = float("-inf")
         self._told: Reached | None = None
         self._verdict: Verdict | None = None
+        self.mapper = PortMapper(self._mapped)
         self.counters = {"asked": 0, "dialled_back": 0, "refused": 0}
 
     # -- what peers say ----------------------------------------------------------------------
@@ -111,10 +115,22 @@ class Reach:
             if not self.wire.send(ask.peer, DialBack(ask.port, ask.nonce)):
                 self.state.failed(ask.nonce, now)
         verdict = self.state.verdict(now)
-        if verdict.kind != "unknown" or self._verdict is None:
-            self._verdict = verdict  # while nobody can tell, what was true before is
+        if verdict.kind != "unknown" or self._verdict is None:  # while nobody can tell, it is as it was
+            if self._verdict is not None and self._verdict.kind == "mapped" != verdict.kind:
+                self.mapper.hurry()
+            self._verdict = verdict
+        if self._where.maps and self._verdict.kind == "unreachable":
+            # Only then: a node that is reached, or that meets nobody from outside, leaves the router alone.
+            self.mapper.want(self._where.port())
         self._keep_relays(sessions, now)
         self._tell(now)
+
+    async def close(self) -> None:
+        """Give back what the router forwards."""
+        await self.mapper.close()
+
+    def _mapped(self, address: str, port: int) -> None:
+        self.state.mapped(address, port)
 
     def lost(self, peer: NodeId) -> None:
         self._met.pop(peer, None)
@@ -168,6 +184,8 @@ class Reach:
             relays=self.relays.named() if verdict.kind == "unreachable" else (),
             witnesses=verdict.witnesses,
             outside=verdict.outside,
+            mapping=self.mapper.how,
+            mapping_problem=self.mapper.problem,
         )
         if told != self._told:
             self._told = told

@@ -98,6 +98,7 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
         self._lines.switchboard = None
         self._switchboard.close()
         peers = [session.peer for session in self._wire.sessions()]
+        await self._switchboard.reach.close()
         await self._wire.close("restarting" if self.failure is not None else "leaving")
         # A closed wire says nothing more; without this whoever waits for a peer would wait for ever, and
         # the Registry would never dial it again.

@@ -24,6 +24,9 @@ class WireConfig:
     host: str = setting("*", 'address that other nodes dial; "*" is every interface', form="word")
     port: int = setting(11436, "its port; 0 takes any free one", most=MOST_PORT)
     bootstrap: tuple[str, ...] = setting((), 'nodes to dial at start, each "host:port"', form="endpoints")
+    map_port: bool = setting(
+        default=True, doc="where nobody gets in, ask the router for a port (NAT-PMP, UPnP)"
+    )
 
 
 @dataclass(frozen=True, slots=True)

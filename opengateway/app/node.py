@@ -188,7 +188,7 @@ class Node:
             now_ms=_now_ms,
             sweep_to=from_base32(main) if (main := self.config.ledger.sweep_to) else None,
             same_model=self.engines.with_digest,
-            where=Where(port=lambda: self.port.number, relays=self.config.relay.enabled),
+            where=Where(lambda: self.port.number, self.config.relay.enabled, self.config.wire.map_port),
         )
 
     def _wire(self, handler: Switchboard, record: Callable[[], bytes]) -> Wire:

@@ -184,6 +184,9 @@ class Forwarder:
         if forget:
             nat.forget()
 
+    def do_unforward(self, name: str, protocol: int, outer_port: int) -> None:
+        self._nat(name).forwards.pop((protocol, outer_port), None)
+
     def do_forward(self, name: str, protocol: int, outer_port: int, address: str, port: int) -> None:
         inner: Socket = (protocol, socket.inet_aton(address), port)
         self._nat(name).forwards[protocol, outer_port] = inner

@@ -174,6 +174,9 @@ class Internet:
             port=inner_port or port,
         )
 
+    def unforward(self, home: Site, port: int, *, udp: bool = False) -> None:
+        self._order("unforward", name=home.name, protocol=17 if udp else 6, outer_port=port)
+
     def new_address(self, home: Site) -> str:
         """The provider gives the home another public address."""
         home.address = self._free_address(home.region)

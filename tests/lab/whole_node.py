@@ -24,7 +24,7 @@ class Node:
         home.mkdir()
         config = {"node_name": host.name, "engine": {"kind": engine}} | sections
         (home / "config.json").write_text(json.dumps(config))
-        self._environment = os.environ | {"OPENGATEWAY_HOME": str(home)}
+        self.environment = os.environ | {"OPENGATEWAY_HOME": str(home)}
 
     def type(self, *words: str) -> str:
         """What `opengateway WORDS` prints; it must succeed."""
@@ -39,12 +39,12 @@ class Node:
 
     def _run(self, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "opengateway", *words]
-        return self.host.run(command, env=self._environment, check=False, timeout=COMMAND_LIMIT_S)
+        return self.host.run(command, env=self.environment, check=False, timeout=COMMAND_LIMIT_S)
 
     def start(self) -> subprocess.Popen[str]:
         """`opengateway start`, which ends when the node is ready."""
         command = [sys.executable, "-m", "opengateway", "start"]
-        return self.host.popen(command, env=self._environment, stdout=subprocess.DEVNULL)
+        return self.host.popen(command, env=self.environment, stdout=subprocess.DEVNULL)
 
     def peers(self) -> dict[str, dict[str, Any]]:
         """Those it has a session with, by name."""

@@ -73,10 +73,14 @@ def reachability(me: Mapping[str, Any], facts: Facts) -> dict[str, str]:
     reached = me.get("reached") or {}
     kind, proven = str(reached.get("kind", "unknown")), list(reached.get("endpoints") or ())
     if kind in ("direct", "mapped") and proven:
-        how = "directly" if kind == "direct" else "through a port that your router forwards"
+        forwarded = f"through a port that your router forwards ({reached.get('mapping') or 'as you told it'})"
+        how = "directly" if kind == "direct" else forwarded
         return {"kind": kind, "text": f"{how}, at {_host_port(proven[0])}, as peers elsewhere have tried"}
     if kind == "unreachable":
-        forward = f"forward TCP port {endpoints[0].rpartition(':')[2]} on your router to be reached directly"
+        port = endpoints[0].rpartition(":")[2]
+        problem = str(reached.get("mapping_problem") or "")
+        forward = f"forward TCP port {port} on your router to be reached directly"
+        forward += f" ({problem})" if problem else ""
         relays = list(me.get("relay_names") or ())
         if relays:
             return {"kind": "relayed", "text": f"relayed through {' and '.join(relays)}: {forward}"}
