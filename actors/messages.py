@@ -310,6 +310,8 @@ class PeerUp:
     """The address that it came from, if it dialled us."""
     relay: NodeId | None = None
     """Through whom; None if direct."""
+    ahead_ms: int = 0
+    """How far its clock is ahead of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +324,7 @@ class PeerDown:
 class RecordSeen:
     peer: NodeId
     record: bytes
+    ahead_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,10 +334,22 @@ class DialFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class RoundTrips:
-    """Smoothed round trips of all sessions, in ms, and when each was last heard (monotonic)."""
+class Trip:
+    """A session as it is now."""
 
-    sessions: tuple[tuple[NodeId, float | None, float], ...]
+    peer: NodeId
+    rtt_ms: float | None
+    """Smoothed round trip, read off the answers that have come; None before the first."""
+    last_heard: float
+    """Monotonic seconds."""
+    ahead_ms: int = 0
+    best_ms: float | None = None
+    """The shortest round trip of this session: what distance there is at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTrips:
+    sessions: tuple[Trip, ...]
     relays: dict[NodeId, NodeId] = field(default_factory=dict)
     """Peer -> the relay that its session leads through, of those that are not direct."""
 

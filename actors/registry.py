@@ -56,9 +56,10 @@ from actors.own_record import OwnRecord
 from actors.roster import Roster
 from actors.upgrades import Upgrades
 from actors.wanted import Wanted
+from opengateway.discovery.clocks import compared
 from opengateway.discovery.peer_cache import PeerCache
 from opengateway.discovery.peers import PeerBook
-from opengateway.discovery.record import RecordRefused, open_record
+from opengateway.discovery.record import RecordRefused, open_own_word
 from opengateway.identity import base32, short
 from opengateway.units import NetworkId, NodeId
 
@@ -129,8 +130,8 @@ class Registry(Actor[RegistryMessage]):
                 self._peer_up(message)
             case PeerDown(peer, reason):
                 self._peer_down(peer, reason)
-            case RecordSeen(peer, record):
-                self._record_seen(peer, record)
+            case RecordSeen(peer, record, ahead_ms):
+                self._record_seen(peer, record, ahead_ms)
             case RoundTrips(sessions, relays):
                 if self._roster.round_trips(sessions, relays):
                     self._tell_scheduler()
@@ -186,9 +187,7 @@ class Registry(Actor[RegistryMessage]):
 
     def _peer_up(self, up: PeerUp) -> None:
         try:
-            record = open_record(up.record, self._net, now_ms=self._now_ms())
-            if record.node_id != up.peer:
-                raise RecordRefused("wrong_sender")
+            record = open_own_word(up.peer, up.record, self._net, now_ms=self._now_ms() + up.ahead_ms)
         except RecordRefused as refused:
             logger.warning("%s is hung up on: its record is refused: %s", short(up.peer), refused)
             self._swarm_peer.tell(HangUp(up.peer, f"record refused: {refused.reason}"))
@@ -215,14 +214,14 @@ class Registry(Actor[RegistryMessage]):
             self._book.lost(peer, now_ms=now)
         self._tell_scheduler()
 
-    def _record_seen(self, peer: NodeId, data: bytes) -> None:
+    def _record_seen(self, peer: NodeId, data: bytes, ahead_ms: int) -> None:
         session = self._roster.sessions.get(peer)
         try:
-            record = open_record(data, self._net, now_ms=self._now_ms())
+            record = open_own_word(peer, data, self._net, now_ms=self._now_ms() + ahead_ms)
         except RecordRefused as refused:
             logger.warning("a record from %s is refused: %s", short(peer), refused)
             return
-        if session is None or record.node_id != peer or record.seq <= session.record.seq:
+        if session is None or record.seq <= session.record.seq:
             return
         session.record = record
         self._book.heard(peer, record.places(), seq=record.seq, now_ms=self._now_ms())
@@ -294,4 +293,5 @@ class Registry(Actor[RegistryMessage]):
             "by_ring": self._roster.by_ring(),
             "cache_problem": self._cache.problem,
             "dial_errors": dict(self._roster.dial_errors),
+            "clock": compared(self._roster.aheads()),
         }

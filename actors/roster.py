@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from actors.messages import PeerUp
+from actors.messages import PeerUp, Trip
 from actors.own_record import OwnRecord
 from opengateway.discovery.addresses import parse_endpoint, parse_relay
+from opengateway.discovery.clocks import own_error_ms
 from opengateway.discovery.peers import PeerBook
 from opengateway.discovery.record import NodeRecord
 from opengateway.identity import base32, short
@@ -35,6 +36,8 @@ class Session:
     dialled: bool
     up_since: float
     last_heard: float
+    ahead_ms: int = 0
+    """How far its clock is ahead of ours."""
     rtt_ms: float | None = None
     told_rtt: float | None = None
     host: str = ""
@@ -79,7 +82,15 @@ class Roster:
     def up(self, up: PeerUp, record: NodeRecord) -> None:
         now = time.monotonic()
         self.sessions[up.peer] = Session(
-            up.peer, record, up.endpoint, up.dialled, now, now, host=up.host, relay=up.relay
+            up.peer,
+            record,
+            up.endpoint,
+            up.dialled,
+            now,
+            now,
+            ahead_ms=up.ahead_ms,
+            host=up.host,
+            relay=up.relay,
         )
         self.reasons.pop(up.peer, None)
         if up.endpoint:
@@ -93,19 +104,18 @@ class Roster:
                 del self.reasons[next(iter(self.reasons))]
         return session
 
-    def round_trips(
-        self, seen: tuple[tuple[NodeId, float | None, float], ...], relays: Mapping[NodeId, NodeId]
-    ) -> bool:
+    def round_trips(self, seen: tuple[Trip, ...], relays: Mapping[NodeId, NodeId]) -> bool:
         """Take them in; whether one has changed so much that plans change."""
         changed = False
         for known in self.sessions.values():
             changed |= known.relay != relays.get(known.peer)
             known.relay = relays.get(known.peer)
-        for peer, rtt_ms, last_heard in seen:
-            session = self.sessions.get(peer)
+        for trip in seen:
+            session = self.sessions.get(trip.peer)
             if session is None:
                 continue
-            session.rtt_ms, session.last_heard = rtt_ms, last_heard
+            rtt_ms = session.rtt_ms = trip.rtt_ms
+            session.last_heard, session.ahead_ms = trip.last_heard, trip.ahead_ms
             told = session.told_rtt
             if rtt_ms is not None and (told is None or abs(rtt_ms - told) > max(1.0, RTT_CHANGE * told)):
                 session.told_rtt, changed = rtt_ms, True
@@ -166,7 +176,8 @@ class Roster:
     # -- for people ------------------------------------------------------------------------------
 
     def describe(self, book: PeerBook, cluster: str, now_ms: int) -> list[dict[str, Any]]:
-        rows = [self._row(session) for session in self.sessions.values()]
+        error_ms = own_error_ms(self.aheads()) or 0
+        rows = [self._row(session, error_ms) for session in self.sessions.values()]
         for peer in book:
             if (
                 peer.node_id in self.sessions
@@ -190,6 +201,7 @@ class Roster:
                     "dialled": False,
                     "up_s": None,
                     "last_seen_s": max(0.0, (now_ms - max(peer.answered_ms, peer.last_seen_ms)) / 1000),
+                    "clock_off_s": None,
                     "version": "",
                     "clusters": [],
                 }
@@ -198,7 +210,11 @@ class Roster:
             rows = [row for row in rows if cluster in row["clusters"]]
         return sorted(rows, key=lambda row: (row["state"] != "up", row["name"], row["id"]))
 
-    def _row(self, session: Session) -> dict[str, Any]:
+    def aheads(self) -> list[int]:
+        """How far each peer's clock is ahead of ours, in ms."""
+        return [session.ahead_ms for session in self.sessions.values()]
+
+    def _row(self, session: Session, error_ms: int) -> dict[str, Any]:
         now, record = time.monotonic(), session.record
         return {
             "id": base32(session.peer),
@@ -216,6 +232,7 @@ class Roster:
             "dialled": session.dialled,
             "up_s": now - session.up_since,
             "last_seen_s": max(0.0, now - session.last_heard),
+            "clock_off_s": (session.ahead_ms + error_ms) / 1000,
             "version": record.version,
             "clusters": list(record.clusters),
         }

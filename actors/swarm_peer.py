@@ -24,6 +24,7 @@ from actors.messages import (
     Sighted,
     SwarmPeerMessage,
     Tick,
+    Trip,
     WireUp,
 )
 from actors.switchboard import Switchboard
@@ -142,7 +143,8 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
         self._switchboard.reach.tick()
         found = self._wire.sessions()
         relays = {s.peer: s.relay for s in found if s.relay is not None and not self._wire.direct(s.peer)}
-        self._registry.tell(RoundTrips(tuple((s.peer, s.rtt_ms, s.last_heard) for s in found), relays))
+        trips = (Trip(s.peer, s.rtt_ms, s.last_heard, s.ahead_ms, s.best_ms) for s in found)
+        self._registry.tell(RoundTrips(tuple(trips), relays))
         self._switchboard.exchange.sweep()
         self._switchboard.witnesses.tick()
 

@@ -162,9 +162,9 @@ class Switchboard:
     # -- the wire's handler ------------------------------------------------------------------
 
     def peer_up(self, peer: NodeId, record: bytes, endpoint: str | None, dialled: bool) -> None:
-        sessions = [session for session in self.wire.sessions() if session.peer == peer]
-        host, relay = (sessions[-1].host, sessions[-1].relay) if sessions else ("", None)
-        self._registry.tell(PeerUp(peer, record, endpoint, dialled, host, relay))
+        now = [session for session in self.wire.sessions() if session.peer == peer][-1:]
+        host, relay, ahead_ms = (now[0].host, now[0].relay, now[0].ahead_ms) if now else ("", None, 0)
+        self._registry.tell(PeerUp(peer, record, endpoint, dialled, host, relay, ahead_ms))
         # The handshake carried our record as it was then. One that changed before the session was up
         # (an engine that was just ready) would otherwise never reach this peer.
         self.send(peer, RecordChanged(self.own_record()))
@@ -200,7 +200,7 @@ class Switchboard:
             case Quoted() | Refused() if self.quotes.heard(peer, message):
                 pass
             case RecordChanged(record=record):
-                self._registry.tell(RecordSeen(peer, record))
+                self._registry.tell(RecordSeen(peer, record, self.wire.ahead_ms(peer)))
             case Settle() as settle:
                 self.earning.heard(peer, settle)
             case Earned(entry=entry):

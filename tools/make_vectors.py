@@ -23,6 +23,7 @@ from opengateway.wire import cbor
 from opengateway.wire.codec import encode_message
 from opengateway.wire.envelope import HELLO, REFUSAL, open_envelope, sign_envelope
 from opengateway.wire.handshake import Initiator, Us, answer, derive_keys, exchange, transcript_of
+from opengateway.wire.link_messages import Clock, Moved, Ping, Pong
 from opengateway.wire.messages import (
     Accepted,
     Ask,
@@ -34,10 +35,7 @@ from opengateway.wire.messages import (
     Failed,
     Grant,
     Message,
-    Moved,
     NotTransferred,
-    Ping,
-    Pong,
     Proof,
     Quote,
     Quoted,
@@ -162,6 +160,7 @@ def messages() -> list[dict[str, Any]]:
         RecordChanged(b"a signed envelope"),
         Bye("leaving"),
         Moved(),
+        Clock(T_MS, asks=True),
         Ask(1, "chat", "pocket", b'{"messages":[]}', streaming=True, deadline_ms=60_000, opening=b""),
         Accepted(1, 0, 0, "llama_server", 128),
         Refused(1, b"a signed envelope"),

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from opengateway.discovery.addresses import is_place, rank_of
-from opengateway.discovery.record import LIFE_LIMIT_MS
+from opengateway.discovery.record import LIFE_LIMIT_MS, SKEW_MS
 from opengateway.units import NodeId
 from opengateway.wire.relay_endpoint import is_relayed
 
@@ -41,7 +41,7 @@ DEPARTED_REDIAL_MS = 60 * 60 * 1000
 """A peer that said goodbye comes back by itself. Looked for hourly all the same: if both sides said goodbye
 at once, neither would ever look for the other."""
 
-TOMBSTONE_MS = LIFE_LIMIT_MS
+TOMBSTONE_MS = LIFE_LIMIT_MS + 2 * SKEW_MS
 """By then every record signed before the goodbye has expired, so nothing is left to resurrect it."""
 
 DIALS_AT_ONCE = 8

@@ -24,8 +24,12 @@ LIFE_LIMIT_MS = 24 * 3600 * 1000
 """A record may be valid for a day: long enough to find a peer again tomorrow, short enough that the
 departed fade."""
 
-SKEW_MS = 120_000
-"""How far ahead a peer's clock may be; the handshake allows the same."""
+SKEW_MS = 3_720_000
+"""How far off the clock of a record's author may be, an hour (summer time) and two minutes, where it is not
+known. A peer's own clock is: its records are judged by that, to `CLOCK_ERROR_MS`."""
+
+CLOCK_ERROR_MS = 120_000
+"""What may be wrong with a clock difference that was measured over a slow line."""
 
 ENDPOINTS, RELAYS, CLUSTERS, MODELS, ABILITIES = 16, 4, 64, 64, 16
 """How many a record may name. A machine with ten interfaces has 16 endpoints; a node keeps two relays."""
@@ -117,8 +121,9 @@ def sign_record(identity: Identity, net: NetworkId, record: NodeRecord, *, now_m
     return data
 
 
-def open_record(data: bytes, net: NetworkId, *, now_ms: int) -> NodeRecord:
-    """Signature, sender, form, bounds and expiry, cheapest first. Raises `RecordRefused` only."""
+def open_record(data: bytes, net: NetworkId, *, now_ms: int, skew_ms: int = SKEW_MS) -> NodeRecord:
+    """Signature, sender, form, bounds and expiry, cheapest first. `now_ms` is the author's time, as well as
+    it is known: to `skew_ms`. Raises `RecordRefused` only."""
     if len(data) > RECORD_LIMIT:
         raise RecordRefused("too_large", f"{len(data)} bytes, the limit is {RECORD_LIMIT}")
     try:
@@ -128,8 +133,16 @@ def open_record(data: bytes, net: NetworkId, *, now_ms: int) -> NodeRecord:
     if envelope.recipient:
         raise RecordRefused("malformed", "a record is for everyone")
     record = _record(envelope.sender, envelope.body)
-    _check_times(envelope.t_ms, record.expires_ms, now_ms)
+    _check_times(envelope.t_ms, record.expires_ms, now_ms, skew_ms)
     return replace(record, offer=offer_of(data))
+
+
+def open_own_word(peer: NodeId, data: bytes, net: NetworkId, *, now_ms: int) -> NodeRecord:
+    """The record that a peer says of itself. `now_ms` is by the peer's clock. Raises `RecordRefused`."""
+    record = open_record(data, net, now_ms=now_ms, skew_ms=CLOCK_ERROR_MS)
+    if record.node_id != peer:
+        raise RecordRefused("wrong_sender")
+    return record
 
 
 def offer_of(data: bytes) -> bytes:
@@ -137,10 +150,10 @@ def offer_of(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def _check_times(signed_ms: int, expires_ms: int, now_ms: int) -> None:
-    if expires_ms <= now_ms:
+def _check_times(signed_ms: int, expires_ms: int, now_ms: int, skew_ms: int = 0) -> None:
+    if expires_ms + skew_ms <= now_ms:
         raise RecordRefused("expired")
-    if signed_ms > now_ms + SKEW_MS:
+    if signed_ms > now_ms + skew_ms:
         raise RecordRefused("from_the_future", f"{signed_ms - now_ms} ms ahead of this node's clock")
     if not signed_ms <= expires_ms <= signed_ms + LIFE_LIMIT_MS:
         raise RecordRefused("lives_too_long")

@@ -163,5 +163,5 @@ def require_clock(entry: Entry, now_ms: int) -> None:
         raise LedgerRefused(
             f"the clocks of the two nodes differ by {(entry.t_ms - now_ms) / 1000:+.0f} s",
             reason="clock",
-            hint="set this computer's clock (timedatectl set-ntp true)",
+            hint="`opengateway doctor` says whose clock is wrong",
         )

@@ -53,6 +53,7 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
     "RecordChanged": {"record": Field("bytes", RECORD_LIMIT)},
     "Bye": {"reason": Field("text", 512)},
     "Moved": {},
+    "Clock": {"t_ms": Field("int", 1 << 53), "asks": Field("bool")},
     "Ask": {
         "stream": _STREAM,
         "kind": Field("text", 32),

@@ -10,7 +10,7 @@ import ipaddress
 
 from opengateway.units import NodeId
 from opengateway.wire.envelope import HELLO, Envelope, open_envelope
-from opengateway.wire.handshake import HandshakeRefused, Us, check_envelope
+from opengateway.wire.handshake import HandshakeRefused, Us, check_hello
 from opengateway.wire.limits import CLOCK_WINDOW_MS, NONCES_KEPT, Limits
 
 _ADDRESSES_KEPT = 4096
@@ -53,7 +53,7 @@ class Gate:
         if not self._budget(address, now).take(now) or not self._everybody.take(now):
             raise HandshakeRefused("hello_flood")
         envelope = open_envelope(frame[1:], self._us.net, HELLO, limit=self._limits.hello)
-        check_envelope(envelope, self._us.identity.node_id, now_ms)
+        check_hello(envelope, self._us.identity.node_id, now_ms)
         self._remember(envelope, now_ms)
         return envelope
 

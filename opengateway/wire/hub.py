@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from opengateway.identity import Identity
@@ -31,7 +30,8 @@ from opengateway.wire.handshake import (
 from opengateway.wire.knock import Knocks
 from opengateway.wire.limits import Limits
 from opengateway.wire.messages import Message
-from opengateway.wire.peer import Session, SessionInfo
+from opengateway.wire.peer import SessionInfo
+from opengateway.wire.pending import Dial, HalfOpen
 from opengateway.wire.refusals import REASONS, REFUSAL_FRAME, read_refusal, sign_refusal
 from opengateway.wire.relay import RelayLimits
 from opengateway.wire.relay_endpoint import is_relayed, parse_relay_endpoint
@@ -44,20 +44,6 @@ _REFUSALS_PER_S: Final = 20
 """Signed refusals, 0.1 ms each, to everybody together."""
 _UNREFUSED: Final = frozenset({"oversized", "hello_flood", "bad_signature", "small_order_key"})
 """Reasons that get no answer: floods and forgeries are not worth a signature."""
-
-
-@dataclass(slots=True)
-class _Dial:
-    endpoint: str
-    expect: bytes
-    initiator: Initiator
-    until: float
-
-
-@dataclass(slots=True)
-class _HalfOpen:
-    session: Session
-    until: float
 
 
 class Wire:
@@ -83,10 +69,10 @@ class Wire:
         now = self._clock.now()
         self._gate = Gate(self._us, limits, now)
         self._refusal_budget = Budget(_REFUSALS_PER_S, _REFUSALS_PER_S, now)
-        self._dials: dict[Link, _Dial] = {}
-        self._half_open: dict[Link, _HalfOpen] = {}
+        self._dials: dict[Link, Dial] = {}
+        self._half_open: dict[Link, HalfOpen] = {}
         self._count: dict[str, int] = dict.fromkeys(
-            ("hellos", "welcomes", "dials", "dials_failed", "refusals_sent"), 0
+            ("hellos", "welcomes", "dials", "dials_by_their_clock", "dials_failed", "refusals_sent"), 0
         ) | {f"refused_{reason}": 0 for reason in REASONS}
         self.relaying = Relaying(
             identity.node_id,
@@ -148,7 +134,7 @@ class Wire:
         expected = expect or EVERYONE
         initiator = Initiator(self._us, self._record(), now_ms=self._clock.wall_ms(), expect=expected)
         until = self._clock.now() + self._patience(endpoint)
-        self._dials[link] = _Dial(endpoint, expected, initiator, until)
+        self._dials[link] = Dial(endpoint, expected, initiator, until)
         self._carrier.send(link, initiator.hello)
 
     def hang_up(self, peer: NodeId, reason: str) -> None:
@@ -171,6 +157,11 @@ class Wire:
         """(relay, peer) of sessions that lost a frame or got a false one since this was asked last."""
         found, self._sessions.tampered = self._sessions.tampered, set()
         return found
+
+    def ahead_ms(self, peer: NodeId) -> int:
+        """How far this peer's clock is ahead of ours, as its session has measured it; 0 without one."""
+        session = self._sessions.sending.get(peer)
+        return session.ahead_ms if session is not None else 0
 
     def sessions(self) -> list[SessionInfo]:
         return self._sessions.infos()
@@ -197,8 +188,7 @@ class Wire:
             elif link in self._dials and kind == WELCOME_FRAME:
                 self._welcome(link, frame)
             elif link in self._dials and kind == REFUSAL_FRAME:
-                refusal = read_refusal(self._us, self._dials[link].initiator, frame)
-                self._give_up(link, refusal.sentence)
+                self._turned_down(link, frame)
             else:
                 self._refused("unexpected_frame")
         except (HandshakeRefused, EnvelopeRefused) as refused:
@@ -253,11 +243,11 @@ class Wire:
         if self._sessions.crowded(established.peer, established.instance):
             raise HandshakeRefused("too_many_sessions", "two connections with this node are enough")
         session = self._sessions.new(link, established, None, address)
-        self._half_open[link] = _HalfOpen(session, now + self._limits.half_open_s)
+        self._half_open[link] = HalfOpen(session, now + self._limits.half_open_s)
         self._carrier.send(link, welcome)
         self._count["welcomes"] += 1
 
-    def _proof(self, link: Link, half_open: _HalfOpen, frame: bytes) -> None:
+    def _proof(self, link: Link, half_open: HalfOpen, frame: bytes) -> None:
         if self._sessions.prove(half_open.session, frame):
             del self._half_open[link]
 
@@ -270,6 +260,19 @@ class Wire:
             raise HandshakeRefused("too_many_sessions")
         del self._dials[link]
         self._sessions.begin(self._sessions.new(link, established, dial.endpoint))
+
+    def _turned_down(self, link: Link, frame: bytes) -> None:
+        dial = self._dials[link]
+        refusal = read_refusal(self._us, dial.initiator, frame)
+        now_ms = self._clock.wall_ms()
+        if not refusal.worth_another(dial.initiator, now_ms):
+            self._give_up(link, refusal.sentence)
+            return
+        self._count["dials_by_their_clock"] += 1
+        dial.initiator = Initiator(
+            self._us, self._record(), now_ms=now_ms, expect=dial.expect, there_ms=refusal.t_ms
+        )
+        self._carrier.send(link, dial.initiator.hello)
 
     def _give_up(self, link: Link, reason: str) -> None:
         dial = self._dials.pop(link)

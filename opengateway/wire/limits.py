@@ -25,8 +25,13 @@ STREAMS_PER_PEER: Final = 64
 largest worker that we have seen, and 64 * STREAM_WINDOW chunks is 330 kB in flight."""
 
 CLOCK_WINDOW_MS: Final = 120_000
-"""How far two clocks may differ. NTP keeps a home computer within 100 ms; a machine two minutes off
-cannot date ledger entries either."""
+"""How old a HELLO may be by its receiver's clock. NTP keeps a home computer within 100 ms; a machine two
+minutes off cannot date ledger entries either."""
+SKEW_LIMIT_MS: Final = 24 * 3600 * 1000
+"""How far apart the clocks of two peers may be. A computer that takes its clock's local time for UTC is up to
+14 hours off; more is not a time zone but a dead battery, and certain to spoil whatever it dates."""
+CLOCK_STEP_MS: Final = 1000
+"""A clock that was set by more is told to all peers; NTP itself slews what is below 128 ms."""
 
 PING_EVERY_S: Final = 2.0
 SILENT_AFTER_S: Final = 6.0

@@ -10,26 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+from opengateway.wire.link_messages import Clock, Moved, Ping, Pong
 from opengateway.wire.peer_messages import PeerMessage
 from opengateway.wire.relay_messages import RelayMessage
 from opengateway.wire.route_messages import RouteMessage
 from opengateway.wire.witness_messages import WitnessMessage
-
-
-@dataclass(frozen=True, slots=True)
-class Ping:
-    """Are you there? Sent over the data path, so that a link dead in one direction is noticed."""
-
-    number: ClassVar[int] = 1
-    t_us: int
-    """The sender's monotonic clock, opaque to the receiver."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pong:
-    number: ClassVar[int] = 2
-    t_us: int
-    """As in the Ping."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +31,6 @@ class Bye:
 
     number: ClassVar[int] = 4
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """Nothing more comes from me on this connection: we have two, and I go on with the other. The wire
-    itself says and hears this (peer.py); like Ping and Pong it never reaches a handler."""
-
-    number: ClassVar[int] = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +243,7 @@ Message: TypeAlias = (
     | RecordChanged
     | Bye
     | Moved
+    | Clock
     | Ask
     | Accepted
     | Refused

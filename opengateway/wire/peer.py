@@ -3,7 +3,8 @@
 Two nodes that find each other on a LAN dial each other in the same millisecond. Dropping one connection
 outright would lose what is already under way on it, and picking the "first" differs at the two ends. So:
 
-- both ends keep receiving on both, and agree without a word on which to go on with (`rank`);
+- both ends keep receiving on both, go on with the one that they have until both have answered a Ping, and
+  then agree without a word on which to keep (`rank`). One that never answers ends by itself, alone;
 - whoever sends on the other says Moved there, its last message on that connection, then goes on;
 - whoever receives holds everything back until one of the two has said Moved (or is lost), then takes what
   came on that one first: order is kept across the change, whichever came up first at either end;
@@ -17,6 +18,7 @@ had with its former life is over.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from opengateway.units import NodeId
@@ -40,8 +42,8 @@ class Session:
     relay: NodeId | None
     """Through whom it leads; None if it is direct."""
     rank: tuple[bool, bytes, bytes]
-    """(relayed, id of whoever dialled, transcript): the smallest of a peer's sessions is the one to send
-    on. Both ends know all three."""
+    """(relayed, id of whoever dialled, transcript): once all have answered, the smallest of a peer's
+    sessions is the one to send on. Both ends know all three."""
     up_since: float
     last_heard: float
     last_answer: float
@@ -51,6 +53,11 @@ class Session:
     pinged_at: int = 0
     """`bytes_out` at the last ping."""
     rtt_ms: float | None = None
+    """None until it has answered."""
+    best_ms: float | None = None
+    """The shortest single round trip."""
+    ahead_ms: int = 0
+    """How far the peer's clock is ahead of ours."""
     frames_in: int = 0
     frames_out: int = 0
     bytes_in: int = 0
@@ -88,7 +95,22 @@ def session_of(
     """A session that has just been agreed upon."""
     keys.opener.gapless = relay is not None
     rank = (relay is not None, us if endpoint is not None else keys.peer, keys.transcript)
-    return Session(link, keys, endpoint, relay, rank, now, now, now, host=host)
+    return Session(link, keys, endpoint, relay, rank, now, now, now, host=host, ahead_ms=keys.ahead_ms)
+
+
+class Tally:
+    """What went over sessions, those that are over included."""
+
+    def __init__(self) -> None:
+        self._past = dict.fromkeys(("frames_in", "frames_out", "bytes_in", "bytes_out"), 0)
+
+    def over(self, session: Session) -> None:
+        for name in self._past:
+            self._past[name] += getattr(session, name)
+
+    def totals(self, live: Collection[Session]) -> dict[str, int]:
+        sums = {name: past + sum(getattr(s, name) for s in live) for name, past in self._past.items()}
+        return sums | {"sessions": len(live)}
 
 
 @dataclass(slots=True, eq=False)
@@ -100,7 +122,13 @@ class Peer:
 
     def best(self) -> Session | None:
         """The session to send on; None if every session that is left has been moved away from."""
-        return min((s for s in self.sessions if not s.moved_out), key=lambda s: s.rank, default=None)
+        left = (s for s in self.sessions if not s.moved_out)
+        return min(left, key=lambda s: s.rank, default=None) if self.settled else next(left, None)
+
+    @property
+    def settled(self) -> bool:
+        """Whether all have answered: a second connection may be dead the moment it is made."""
+        return all(s.rtt_ms is not None for s in self.sessions)
 
     def must_wait(self, session: Session) -> bool:
         """Whether older messages may still be under way on the other connection."""
@@ -118,6 +146,10 @@ class SessionInfo:
     dialled: bool
     rtt_ms: float | None
     """Smoothed round trip over the data path; None before the first answer."""
+    best_ms: float | None
+    """The shortest single one: the peer is no farther than light gets in half of it."""
+    ahead_ms: int
+    """How far the peer's clock is ahead of ours."""
     up_since: float
     """Monotonic seconds, as `last_heard`."""
     last_heard: float
@@ -138,6 +170,8 @@ def info(session: Session) -> SessionInfo:
         relay=session.relay,
         dialled=session.endpoint is not None,
         rtt_ms=session.rtt_ms,
+        best_ms=session.best_ms,
+        ahead_ms=session.ahead_ms,
         up_since=session.up_since,
         last_heard=session.last_heard,
         frames_in=session.frames_in,

@@ -19,7 +19,7 @@ from opengateway.wire.envelope import (
     sign_envelope,
 )
 from opengateway.wire.handshake import Initiator, Us
-from opengateway.wire.limits import HELLO_LIMIT
+from opengateway.wire.limits import CLOCK_WINDOW_MS, HELLO_LIMIT, SKEW_LIMIT_MS
 
 REFUSAL_FRAME: Final = b"\x03"
 
@@ -37,7 +37,7 @@ REASONS: Final[dict[str, str]] = {
     "wrong_peer": "another node answers at this address than the one expected",
     "wrong_hello": "its answer belongs to another HELLO",
     "wrong_secret": "it does not have this network's secret",
-    "clock_skew": "the two clocks differ by more than 120 s: set the time on both (timedatectl set-ntp true)",
+    "clock_skew": "the two clocks differ by too much: set the time on both (timedatectl set-ntp true)",
     "replayed_hello": "this HELLO has been seen before",
     "hello_flood": "too many connection attempts: wait a moment",
     "half_open_full": "too many handshakes are waiting there: try again in a moment",
@@ -65,11 +65,18 @@ class Refusal:
 
     reason: str
     detail: str
+    t_ms: int
+    """The time where it was written."""
 
     @property
     def sentence(self) -> str:
         text = REASONS.get(self.reason, f"it says {self.reason!r}, which this version does not know")
         return f"{text} ({self.detail})" if self.detail else text
+
+    def worth_another(self, initiator: Initiator, now_ms: int) -> bool:
+        """Whether a HELLO dated by the time there could do. A lie about it gets one HELLO more."""
+        apart = CLOCK_WINDOW_MS < abs(self.t_ms - now_ms) <= SKEW_LIMIT_MS
+        return self.reason == "clock_skew" and not initiator.there_ms and apart
 
 
 def sign_refusal(us: Us, hello_frame: bytes, reason: str, detail: str, *, now_ms: int) -> bytes:
@@ -94,7 +101,7 @@ def read_refusal(us: Us, initiator: Initiator, frame: bytes) -> Refusal:
         detail = f"it supports {', '.join(map(str, versions[:8]))}, this node {VERSION}"
     elif not detail:
         detail = f"says node {short(envelope.sender)}"
-    return Refusal(reason[:64], detail[:256])
+    return Refusal(reason[:64], detail[:256], envelope.t_ms)
 
 
 def _claimed(envelope: bytes, ours: NetworkId) -> tuple[NetworkId, bytes]:

@@ -8,17 +8,14 @@ from opengateway.wire.aliveness import Watch
 from opengateway.wire.audience import Audience
 from opengateway.wire.carrier import Carrier, Link
 from opengateway.wire.circuits import relay_of
-from opengateway.wire.clock import Clock
+from opengateway.wire.clock import Clock as Clocks
 from opengateway.wire.handshake import Established
-from opengateway.wire.limits import (
-    ACK_EVERY_BYTES,
-    HELD_FRAMES,
-    REFUSALS_PER_SESSION,
-    Limits,
-)
-from opengateway.wire.messages import Bye, Message, Moved, Ping, Pong
-from opengateway.wire.peer import SESSIONS_PER_PEER, Peer, Session, SessionInfo, info, session_of
+from opengateway.wire.limits import ACK_EVERY_BYTES, HELD_FRAMES, REFUSALS_PER_SESSION, Limits
+from opengateway.wire.link_messages import Clock, Moved, Ping, Pong
+from opengateway.wire.messages import Bye, Message
+from opengateway.wire.peer import SESSIONS_PER_PEER, Peer, Session, SessionInfo, Tally, info, session_of
 from opengateway.wire.relay_endpoint import is_relayed
+from opengateway.wire.timekeeping import Timekeeping
 from opengateway.wire.traffic import Traffic, read_frame
 
 _COUNTED = ("sessions_up", "sessions_down", "not_sent_no_session", "not_sent_queue_full", "relay_tampered")
@@ -34,7 +31,7 @@ class Sessions:
         audience: Audience,
         carrier: Carrier,
         limits: Limits,
-        clock: Clock,
+        clock: Clocks,
         count: dict[str, int],
     ) -> None:
         self._us = us
@@ -49,11 +46,11 @@ class Sessions:
         self.tampered: set[tuple[NodeId, NodeId]] = set()
         self._live: dict[Link, Session] = {}
         self._peers: dict[NodeId, Peer] = {}
-        self._sending: dict[NodeId, Session] = {}
+        self.sending: dict[NodeId, Session] = {}
         """The session to send on, per peer: `Peer.best()`, kept at hand."""
-        self._past = dict.fromkeys(("frames_in", "frames_out", "bytes_in", "bytes_out"), 0)
-        """Of sessions that are over."""
+        self._tally = Tally()
         self._watch = Watch(clock.now(), count)
+        self._timekeeping = Timekeeping(self._traffic, clock)
 
     def __len__(self) -> int:
         return len(self._live)
@@ -61,7 +58,7 @@ class Sessions:
     # -- sending -----------------------------------------------------------------------
 
     def send(self, node_id: NodeId, message: Message) -> bool:
-        session = self._sending.get(node_id)
+        session = self.sending.get(node_id)
         if session is None:
             self._count["not_sent_no_session"] += 1
             return False
@@ -104,10 +101,13 @@ class Sessions:
         if kind is Ping:
             self._traffic.send(session, Pong(message.t_us))  # type: ignore[union-attr]
         elif kind is Pong:
+            new = session.rtt_ms is None
             if not self._traffic.answered(session, message.t_us):  # type: ignore[union-attr]
                 self._refused(session, "unknown_pong")
             else:
                 self._audience.room(session.keys.peer)
+                if new and len((peer := self._peers[session.keys.peer]).sessions) > 1:
+                    self._settle(peer)
         else:
             peer = self._peers[session.keys.peer]
             if kind is Moved:
@@ -115,6 +115,8 @@ class Sessions:
                 self._release(peer, session)  # all that it held is older than anything on the other
                 if peer is self._peers.get(peer.node_id):
                     self._settle(peer)
+            elif kind is Clock:
+                self._timekeeping.heard(session, message)  # type: ignore[arg-type]
             elif peer.must_wait(session):
                 self._hold(session, message)
             else:
@@ -177,7 +179,7 @@ class Sessions:
         self._count["sessions_up"] += 1
         if peer is None:
             peer = self._peers[node_id] = Peer(node_id, session.keys.instance, [session])
-            self._sending[node_id] = session
+            self.sending[node_id] = session
             self._traffic.ping(session)  # the initiator's proof, and at either end the first round trip
             self._audience.peer_up(node_id, session.keys.record, session.endpoint)
             return
@@ -194,9 +196,9 @@ class Sessions:
         if best is None:
             self._down(peer, "its connection was lost while moving to another")
             return
-        self._sending[peer.node_id] = best
+        self.sending[peer.node_id] = best
         for session in list(peer.sessions):
-            if session is not best and not session.moved_out:
+            if session is not best and not session.moved_out and peer.settled:
                 session.moved_out = self._traffic.send(session, Moved())
             if session.moved_out and session.moved_in:
                 self._forget(session)
@@ -224,7 +226,7 @@ class Sessions:
             self._settle(peer)
 
     def _down(self, peer: Peer, reason: str, *, bye: bool = False) -> None:
-        del self._peers[peer.node_id], self._sending[peer.node_id]
+        del self._peers[peer.node_id], self.sending[peer.node_id]
         for session in peer.sessions:
             if bye:
                 self._traffic.send(session, Bye(reason))
@@ -237,8 +239,7 @@ class Sessions:
         del self._live[session.link]
         self._carrier.shut(session.link)
         self._count["sessions_down"] += 1
-        for name in self._past:
-            self._past[name] += getattr(session, name)
+        self._tally.over(session)
 
     # -- what the hub calls --------------------------------------------------------------
 
@@ -258,7 +259,7 @@ class Sessions:
         for session in list(self._live.values()):
             self._forget(session)
         self._peers.clear()
-        self._sending.clear()
+        self.sending.clear()
 
     def crowded(self, node_id: NodeId, instance: bytes) -> bool:
         """Whether two connections with this life of the peer are settling already: see peer.py."""
@@ -273,16 +274,17 @@ class Sessions:
         return any(s.endpoint == endpoint for s in self._live.values())
 
     def direct(self, node_id: NodeId) -> bool:
-        session = self._sending.get(node_id)
+        session = self.sending.get(node_id)
         return session is not None and session.relay is None
 
     def room(self, node_id: NodeId) -> bool:
         """Whether a circuit may put more onto this session: half of what may be on its way at all, so that
         what this node itself has to say is never behind more than that."""
-        session = self._sending.get(node_id)
+        session = self.sending.get(node_id)
         return session is not None and 2 * session.queued < self._limits.queued_bytes
 
     def tick(self, now: float) -> None:
+        self._timekeeping.look(self._live.values())
         dead, due = self._watch.look(self._live.values(), now)
         for session in due:
             self._traffic.ping(session)
@@ -292,9 +294,7 @@ class Sessions:
                 self._end(session, reason, bye=True)
 
     def totals(self) -> dict[str, int]:
-        live = self._live.values()
-        sums = {name: past + sum(getattr(s, name) for s in live) for name, past in self._past.items()}
-        return sums | {"sessions": len(self._live), "peers": len(self._peers)}
+        return self._tally.totals(self._live.values()) | {"peers": len(self._peers)}
 
     def infos(self) -> list[SessionInfo]:
         return [info(session) for session in self._live.values()]

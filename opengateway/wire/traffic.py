@@ -20,7 +20,8 @@ from opengateway.wire.carrier import Carrier
 from opengateway.wire.clock import Clock
 from opengateway.wire.codec import MessageRefused, decode_messages, encode_message
 from opengateway.wire.limits import MESSAGES_PER_FRAME, Limits
-from opengateway.wire.messages import Message, Ping
+from opengateway.wire.link_messages import Ping
+from opengateway.wire.messages import Message
 from opengateway.wire.peer import Session
 from opengateway.wire.session import BOX_BYTES, HEADER_BYTES, FrameRefused
 
@@ -108,6 +109,7 @@ class Traffic:
         session.bytes_read = before
         session.last_answer = session.last_heard
         sample = max(0.0, session.last_heard * 1e3 - t_us / 1e3)
+        session.best_ms = sample if session.best_ms is None else min(sample, session.best_ms)
         # 1/8 as TCP smooths it (RFC 6298).
         session.rtt_ms = sample if session.rtt_ms is None else session.rtt_ms + (sample - session.rtt_ms) / 8
         return True

@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opengateway.discovery import record as rules
-from opengateway.discovery.record import ModelOffer, NodeRecord, RecordRefused, open_record, sign_record
+from opengateway.discovery.record import (
+    ModelOffer,
+    NodeRecord,
+    RecordRefused,
+    open_record,
+    sign_record,
+)
 from opengateway.identity import Identity, base32, network_id
 from opengateway.wire import cbor
 from opengateway.wire.envelope import HELLO, RECORD, sign_envelope
@@ -48,9 +54,9 @@ PLAIN = NodeRecord(
 )
 
 
-def refusal(data: bytes, *, now_ms: int = NOW) -> str:
+def refusal(data: bytes, *, now_ms: int = NOW, skew_ms: int = rules.SKEW_MS) -> str:
     with pytest.raises(RecordRefused) as caught:
-        open_record(data, NET, now_ms=now_ms)
+        open_record(data, NET, now_ms=now_ms, skew_ms=skew_ms)
     return caught.value.reason
 
 
@@ -88,11 +94,12 @@ def test_a_record_that_others_would_refuse_is_not_signed() -> None:
 
 def test_an_expired_record_is_refused() -> None:
     data = sign_record(ANNA, NET, PLAIN, now_ms=NOW)
-    assert refusal(data, now_ms=PLAIN.expires_ms) == "expired"
+    assert refusal(data, now_ms=PLAIN.expires_ms + rules.SKEW_MS) == "expired"
+    assert refusal(data, now_ms=PLAIN.expires_ms, skew_ms=0) == "expired"
 
 
 def test_a_record_from_a_clock_far_ahead_is_refused_and_one_slightly_ahead_is_not() -> None:
-    ahead = replace(PLAIN, expires_ms=NOW + 600_000)
+    ahead = replace(PLAIN, expires_ms=NOW + rules.SKEW_MS + 600_000)
     data = sign_record(ANNA, NET, ahead, now_ms=NOW + rules.SKEW_MS)
     assert open_record(data, NET, now_ms=NOW) == ahead
     assert refusal(data, now_ms=NOW - 1) == "from_the_future"

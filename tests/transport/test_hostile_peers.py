@@ -26,7 +26,8 @@ from opengateway.wire.envelope import HELLO, RECORD, sign_envelope
 from opengateway.wire.handshake import HELLO_FRAME, Established, Initiator, Us
 from opengateway.wire.hub import Wire
 from opengateway.wire.limits import Limits
-from opengateway.wire.messages import Chunks, Ping
+from opengateway.wire.link_messages import Ping
+from opengateway.wire.messages import Chunks
 from opengateway.wire.refusals import read_refusal
 
 PATIENCE_S = 10.0
@@ -136,7 +137,7 @@ def siege(attack: Callable[[Siege], Coroutine[Any, Any, None]], limits: Limits |
 
 def hello_with(identity: Identity | None = None, **changes: Any) -> bytes:
     """A HELLO frame, signed, of any content."""
-    body = changes.pop("body", [os.urandom(32), os.urandom(16), b"record"])
+    body = changes.pop("body", [os.urandom(32), os.urandom(16), b"record", 0])
     settings = {"net": NET, "kind": HELLO, "t_ms": time.time_ns() // 1_000_000} | changes
     net, kind = settings.pop("net"), settings.pop("kind")
     return HELLO_FRAME + sign_envelope(
@@ -282,7 +283,7 @@ def test_a_forged_signature_is_refused_and_counted() -> None:
 @pytest.mark.parametrize("key", SMALL_ORDER)
 def test_small_order_keys_are_refused_and_counted(key: bytes) -> None:
     async def attack(field: Siege) -> None:
-        field.attacker.send(hello_with(body=[key, os.urandom(16), b"record"]))  # X25519
+        field.attacker.send(hello_with(body=[key, os.urandom(16), b"record", 0]))  # X25519
         await field.counted("small_order_key")
         fields = [1, NET, HELLO, key, b"", time.time_ns() // 1_000_000, os.urandom(16), [bytes(32)] * 3]
         statement = cbor.encode(fields)  # Ed25519: S = 0 and R = A passes a verifier that does not look
@@ -294,7 +295,14 @@ def test_small_order_keys_are_refused_and_counted(key: bytes) -> None:
 
 def test_a_hello_with_the_wrong_fields_is_refused_and_counted() -> None:
     async def attack(field: Siege) -> None:
-        bodies = ([], [b"", b"", b""], [bytes(32), bytes(16), "text"], [bytes(32), bytes(16), bytes(9000)])
+        lengths, kinds = [b"", b"", b"", 0], [bytes(32), bytes(16), "text", 0]
+        bodies = (
+            [],
+            lengths,
+            kinds,
+            [bytes(32), bytes(16), b"", b""],
+            [bytes(32), bytes(16), bytes(9000), 0],
+        )
         for body in bodies:
             field.attacker.send(hello_with(body=body))
         await field.counted("malformed", len(bodies))

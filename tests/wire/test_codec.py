@@ -18,7 +18,8 @@ from opengateway.wire.codec import (
     encode_message,
 )
 from opengateway.wire.limits import MESSAGES_PER_FRAME
-from opengateway.wire.messages import Cancel, Chunks, Failed, Grant, Message, Ping
+from opengateway.wire.link_messages import Ping
+from opengateway.wire.messages import Cancel, Chunks, Failed, Grant, Message
 
 
 def text(limit: int) -> st.SearchStrategy[str]:

@@ -10,10 +10,13 @@ from opengateway.app.cli import session
 from opengateway.app.cli.lifecycle import Json
 from opengateway.app.cli.output import emit_json, number, say, seconds, table
 from opengateway.app.cli.tables import Column
+from opengateway.discovery.clocks import NOTABLE_MS
 from opengateway.units import show_credits
 
 RING_ORDER = ("self", "lan", "nearest", "country", "continent", "world")
 
+CLOCK = Column("CLOCK", "right")
+"""Shown where somebody's is wrong."""
 PEERS = (
     Column("ID", style="cyan"),
     Column("NAME", squeeze=True),
@@ -42,6 +45,7 @@ def peers(
     found = sorted(
         answer["peers"], key=lambda peer: (_ring_rank(peer.get("ring", "")), peer.get("rtt_ms") or 1e9)
     )
+    late = any(abs(peer.get("clock_off_s") or 0) * 1000 > NOTABLE_MS for peer in found)
     rows = [
         (
             peer["short"],
@@ -55,11 +59,12 @@ def peers(
             peer.get("region", ""),
             show_credits(int(peer.get("owes_us") or 0)),
             seconds(peer.get("last_seen_s")),
+            *([_clock(peer.get("clock_off_s"))] if late else ()),
         )
         for peer in found
     ]
     nobody = f"no peers in {cluster}" if cluster else "no peers yet: nodes on this link appear by themselves"
-    table(PEERS, rows, empty=nobody)
+    table((*PEERS, CLOCK) if late else PEERS, rows, empty=nobody)
 
 
 def clusters(*, as_json: Json = False) -> None:
@@ -111,6 +116,11 @@ def disconnect(
         emit_json(found)
     else:
         say(f"Disconnected from {found['short']}")
+
+
+def _clock(off_s: float | None) -> str:
+    """By how much a peer's clock is wrong; nothing where it hardly is."""
+    return f"{off_s:+.0f} s" if off_s is not None and abs(off_s) * 1000 > NOTABLE_MS else ""
 
 
 def _ring_rank(ring: str) -> int:

@@ -120,6 +120,7 @@ class Control:
                 "wire": (me or {}).get("endpoints", []),
                 "reachability": reachability(me or {}, facts),
                 "relays": (me or {}).get("relay_names", []),
+                "clock": (me or {}).get("clock", {}),
                 "clusters": (me or {}).get("clusters", []),
                 "models": (me or {}).get("models", []),
                 "engine": engine_state(parts.workers, busy, facts),

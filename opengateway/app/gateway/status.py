@@ -10,6 +10,7 @@ from typing import Any
 from actors.kernel import Address, describe
 from opengateway import __version__
 from opengateway.config import Config
+from opengateway.discovery.clocks import FIX
 from opengateway.home import Home
 from opengateway.identity import Identity, base32, short
 from opengateway.models.catalog import eligible, tier_of
@@ -135,6 +136,8 @@ def warnings(  # noqa: PLR0917 - six sources of trouble
         for name in ("record_problem", "cluster_warning", "cache_problem"):
             if me.get(name):
                 found.append(_warn(str(me[name]), "`opengateway doctor` looks closer"))
+        if (clock := me.get("clock") or {"ok": True}) and not clock["ok"]:
+            found.append(_warn(f"this computer's clock: {clock['text']}", FIX))
         if me.get("state") == "paused":
             found.append(_warn("paused: you use this machine", "to lend it anyway: contribute.when always"))
         if not peers:
