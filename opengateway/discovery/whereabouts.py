@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from opengateway.discovery.addresses import ENDPOINT_LENGTH, is_public, parse_endpoint, parse_relay
-from opengateway.discovery.record import SKEW_MS, NodeRecord, RecordRefused
+from opengateway.discovery.record import CLOCK_ERROR_MS, NodeRecord, RecordRefused
 from opengateway.identity import Identity
 from opengateway.units import NetworkId, NodeId
 from opengateway.wire.envelope import WHEREABOUTS, EnvelopeRefused, open_envelope, sign_envelope
@@ -95,7 +95,7 @@ def open_whereabouts(data: bytes, net: NetworkId, *, now_ms: int, by: NodeId | N
     here = _read(envelope.sender, envelope.body)
     if here.expires_ms <= now_ms:
         raise RecordRefused("expired")
-    if envelope.t_ms > now_ms + SKEW_MS:
+    if envelope.t_ms > now_ms + CLOCK_ERROR_MS:
         raise RecordRefused("from_the_future", f"{envelope.t_ms - now_ms} ms ahead of this node's clock")
     if not envelope.t_ms <= here.expires_ms <= envelope.t_ms + LIFE_MS:
         raise RecordRefused("lives_too_long")
