@@ -13,14 +13,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from actors.entrances import Entrances
 from actors.herald import Herald
 from actors.io_loop import IoLoop
 from actors.kernel import Actor, Address
 from actors.messages import (
     Announce,
+    BootstrapRead,
     DescribeDiscovery,
     DhtEntry,
     DhtUp,
+    Dial,
     DiscoveryMessage,
     Found,
     Locate,
@@ -33,6 +36,7 @@ from actors.messages import (
     Woken,
 )
 from actors.messages import Located as Seen
+from opengateway.discovery.bootstrap_source import BootstrapSource
 from opengateway.discovery.dht import (
     Announced,
     Dht,
@@ -79,6 +83,7 @@ class Discovery(Actor[DiscoveryMessage]):
         open_dht: Callable[[], Dht] | None,
         entries: tuple[str, ...],
         nodes: DhtNodes,
+        bootstrap: BootstrapSource | None,
         demos: bool,
         registry: Address[RegistryMessage],
         swarm_peer: Address[SwarmPeerMessage],
@@ -90,6 +95,9 @@ class Discovery(Actor[DiscoveryMessage]):
         self._open_dht = open_dht
         self._entries = [node for text in entries if (node := host_and_port(text)) is not None]
         self._nodes = nodes
+        self._entrances = Entrances(
+            io, bootstrap, identity.node_id, read=lambda: self.address.tell(BootstrapRead())
+        )
         self._registry, self._swarm_peer = registry, swarm_peer
         self._now_ms = now_ms
         self._seeking = Seeking()
@@ -105,6 +113,7 @@ class Discovery(Actor[DiscoveryMessage]):
     # -- life ------------------------------------------------------------------------------------
 
     def on_start(self) -> None:
+        self._entrances.load()
         if self._open_dht is not None:
             try:
                 self._dht = self._open_dht()
@@ -147,6 +156,8 @@ class Discovery(Actor[DiscoveryMessage]):
             case DhtEntry(host, port):
                 if self._dht is not None:
                     self._dht.enter_by(host, port)
+            case BootstrapRead():
+                self._entrances.answered(time.monotonic())
             case Woken():
                 self._listen()
             case Tick():
@@ -169,6 +180,9 @@ class Discovery(Actor[DiscoveryMessage]):
     def _tick(self, now: float) -> None:
         for ring, model in self._seeking.due(now):
             self._search(ring, model)
+        self._entrances.tick(now)
+        for endpoint, node in self._entrances.dials({peer.node_id for peer in self._peers}, now):
+            self._swarm_peer.tell(Dial(endpoint, node))
         dht = self._dht
         if dht is None or not dht.port:
             return
@@ -178,7 +192,7 @@ class Discovery(Actor[DiscoveryMessage]):
             dht.measure()
         if empty and now - self._entered >= ENTER_EVERY:
             self._entered = now
-            for host, port in (*self._entries, *self._nodes.load()):
+            for host, port in (*self._entries, *self._entrances.dht(), *self._nodes.load()):
                 dht.enter_by(host, port)
         if not empty:
             self._herald.proclaim(dht, now)
@@ -243,5 +257,6 @@ class Discovery(Actor[DiscoveryMessage]):
                 "refused": dict(dht.refused) if dht is not None else {},
                 "problem": self._problem or self._nodes.problem,
             },
+            "bootstrap": self._entrances.describe(),
             "seeking": [model for model in self._seeking.wants if not self._seeking.enough(model)],
         }

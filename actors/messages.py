@@ -517,6 +517,11 @@ class DhtEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class BootstrapRead:
+    """The source of the bootstrap document has answered, or has not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Woken:
     """libtorrent has something to say."""
 
@@ -527,7 +532,7 @@ class DescribeDiscovery(Request[dict[str, Any]]):
 
 
 DiscoveryMessage: TypeAlias = (
-    Announce | PeersChanged | Seek | Locate | DhtEntry | Woken | Tick | DescribeDiscovery
+    Announce | PeersChanged | Seek | Locate | DhtEntry | BootstrapRead | Woken | Tick | DescribeDiscovery
 )
 
 # -- Gauge -----------------------------------------------------------------------------------------

@@ -56,6 +56,7 @@ from actors.own_record import OwnRecord
 from actors.roster import Roster
 from actors.upgrades import Upgrades
 from actors.wanted import Wanted
+from opengateway.discovery.addresses import entry_point
 from opengateway.discovery.clocks import compared
 from opengateway.discovery.peer_cache import PeerCache
 from opengateway.discovery.peers import PeerBook
@@ -100,7 +101,8 @@ class Registry(Actor[RegistryMessage]):
         self._wanted = Wanted()
         self._upgrades = Upgrades()
         for where in bootstrap:
-            self._wanted.keep(f"tcp://{where}")
+            endpoint, expect = entry_point(where)
+            self._wanted.keep(endpoint, NodeId(expect) if expect else None)
         self._connecting = Connecting(
             self._roster, self._book, self._wanted, tell_wire=swarm_peer.tell, locate=self._locate
         )
@@ -279,8 +281,8 @@ class Registry(Actor[RegistryMessage]):
 
     def _dial_wanted(self) -> None:
         reached = {session.endpoint for session in self._roster.sessions.values()}
-        for endpoint in self._wanted.due(reached):
-            self._swarm_peer.tell(Dial(endpoint))
+        for endpoint, expect in self._wanted.due(reached):
+            self._swarm_peer.tell(Dial(endpoint, expect))
 
     def _dial_failed(self, endpoint: str, reason: str) -> None:
         self._roster.dial_errors[endpoint] = reason

@@ -9,6 +9,7 @@ from typing import Any
 
 from actors.kernel import Reply
 from opengateway.errors import PeerUnreachable
+from opengateway.units import NodeId
 
 RETRY = (1.0, 30.0)
 """First and longest pause in seconds between attempts at an entry point, which is tried for ever."""
@@ -21,6 +22,8 @@ HINT = "is the node running there, in the same network, and is its port open?"
 class _Plan:
     at: float = 0.0
     pause: float = 0.0
+    expect: NodeId | None = None
+    """Who must answer there; None: whoever does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +41,15 @@ class Wanted:
     plans: dict[str, _Plan] = field(default_factory=dict)
     waiting: list[_Waiting] = field(default_factory=list)
 
-    def keep(self, endpoint: str) -> None:
+    def keep(self, endpoint: str, expect: NodeId | None = None) -> None:
         """Keep a session with whoever is there, for ever."""
-        self.plans.setdefault(endpoint, _Plan())
+        self.plans.setdefault(endpoint, _Plan(expect=expect))
 
     def forget(self, endpoint: str) -> None:
         self.plans.pop(endpoint, None)
 
-    def due(self, reached: Collection[str | None]) -> list[str]:
-        """Endpoints to dial now; each is due again after a longer pause."""
+    def due(self, reached: Collection[str | None]) -> list[tuple[str, NodeId | None]]:
+        """Endpoints to dial now, and who must answer; each is due again after a longer pause."""
         now = time.monotonic()
         found = []
         for endpoint, plan in self.plans.items():
@@ -55,7 +58,7 @@ class Wanted:
             elif now >= plan.at:
                 plan.pause = min(max(plan.pause * 2, RETRY[0]), RETRY[1])
                 plan.at = now + plan.pause
-                found.append(endpoint)
+                found.append((endpoint, plan.expect))
         return found
 
     def wait(self, target: str, name: str, reply: Reply[Any]) -> None:

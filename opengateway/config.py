@@ -31,6 +31,7 @@ from opengateway.schema import (
     unknown,
 )
 from opengateway.sections import (
+    BootstrapConfig,
     ContributeConfig,
     DhtConfig,
     EngineConfig,
@@ -59,6 +60,7 @@ class Config:
     relay: RelayConfig = field(default_factory=RelayConfig)
     lan: LanConfig = field(default_factory=LanConfig)
     dht: DhtConfig = field(default_factory=DhtConfig)
+    bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     contribute: ContributeConfig = field(default_factory=ContributeConfig)
     price: PriceConfig = field(default_factory=PriceConfig)
@@ -152,19 +154,25 @@ def change(home: Home, name: str, text: str | None) -> Config:
     Nothing is written unless the whole file is valid with it: the owner's other keys stay as they are.
     """
     key = known_key(name)
+    return settle(home, {name: None if text is None else typed(key, text)})
+
+
+def settle(home: Home, changes: dict[str, Any]) -> Config:
+    """Write several keys at once, by their dotted names (None removes one); none if one is wrong."""
     written = read(home.config)
     before = _mistakes(written)
-    place = written
-    *sections, last = name.split(".")
-    for section in sections:
-        inner = place.setdefault(section, {})
-        if not isinstance(inner, dict):
-            inner = place[section] = {}
-        place = inner
-    if text is None:
-        place.pop(last, None)
-    else:
-        place[last] = typed(key, text)
+    for name, value in changes.items():
+        place = written
+        *sections, last = name.split(".")
+        for section in sections:
+            inner = place.setdefault(section, {})
+            if not isinstance(inner, dict):
+                inner = place[section] = {}
+            place = inner
+        if value is None:
+            place.pop(last, None)
+        else:
+            place[last] = list(value) if isinstance(value, tuple) else value
     # Mending a broken file key by key must work: only what this change adds is held against it.
     if fresh := [mistake for mistake in _mistakes(written) if mistake not in before]:
         raise _invalid(fresh, None)

@@ -5,6 +5,7 @@
       identity.key          0600: who the node is
       ledger.db  peers.db   what it was promised, whom it met
       dht.nodes record.seq  DHT nodes it knew; sequence numbers it has used
+      bootstrap.json        the last signed bootstrap document that was believed
       models/  logs/
       run/                  0700, of the running node only
         lock                flock for as long as the node lives: the one fact that counts
@@ -52,6 +53,7 @@ class Home:
         self.peers_db = self.path / "peers.db"
         self.dht_nodes = self.path / "dht.nodes"
         self.record_seq = self.path / "record.seq"
+        self.bootstrap_json = self.path / "bootstrap.json"
         self.models = self.path / "models"
         self.logs = self.path / "logs"
         self.node_log = self.logs / "node.log"

@@ -73,6 +73,7 @@ _WANTS: Final = {
     "url": "a URL that begins with http:// or https://",
     "location": "a file path or a URL that begins with file://, http:// or https://",
     "endpoints": 'a list of "host:port"',
+    "entries": 'a list of "host:port", each with "ID@" before it if only that node may answer',
     "node": "a node's id (52 letters and digits, as `opengateway key show` prints it)",
     "nodes": "a list of node ids (52 letters and digits each)",
 }
@@ -107,7 +108,7 @@ def problem(key: Key, value: Any) -> str:
         fine = isinstance(value, int) and not isinstance(value, bool) and key.least <= value <= key.most
         return "" if fine else wrong
     if isinstance(key.default, tuple):
-        valid = _is_node if key.form == "nodes" else _is_endpoint
+        valid = {"nodes": _is_node, "entries": _is_entry}.get(key.form, _is_endpoint)
         fine = isinstance(value, (list, tuple)) and all(valid(item) for item in value)
         return "" if fine else wrong
     if not isinstance(value, str) or len(value) > MOST_TEXT:
@@ -142,6 +143,14 @@ def _is_endpoint(text: Any) -> bool:
         return False
     host, _, port = text.removeprefix("tcp://").rpartition(":")
     return bool(host) and port.isascii() and port.isdigit() and 0 < int(port) <= MOST_PORT
+
+
+def _is_entry(text: Any) -> bool:
+    """`[ID@]HOST:PORT`"""
+    if not isinstance(text, str):
+        return False
+    name, at, where = text.removeprefix("tcp://").rpartition("@")
+    return _is_endpoint(where) and (not at or _is_node(name))
 
 
 def _is_node(text: Any) -> bool:

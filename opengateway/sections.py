@@ -23,7 +23,7 @@ class HttpConfig:
 class WireConfig:
     host: str = setting("*", 'address that other nodes dial; "*" is every interface', form="word")
     port: int = setting(11436, "its port; 0 takes any free one", most=MOST_PORT)
-    bootstrap: tuple[str, ...] = setting((), 'nodes to dial at start, each "host:port"', form="endpoints")
+    bootstrap: tuple[str, ...] = setting((), 'nodes to dial at start, each "host:port"', form="entries")
     map_port: bool = setting(
         default=True, doc="where nobody gets in, ask the router for a port (NAT-PMP, UPnP)"
     )
@@ -46,6 +46,13 @@ class DhtConfig:
     port: int = setting(11437, "its UDP port, or one of the ten after it; 0 takes any", most=MOST_PORT)
     mainline: bool = setting(default=False, doc="use BitTorrent's public DHT instead of a network of our own")
     entries: tuple[str, ...] = setting((), 'DHT nodes to enter it by, each "host:port"', form="endpoints")
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapConfig:
+    source: str = setting("", "signed list of nodes to enter the network by", form="location")
+    publishers: tuple[str, ...] = setting((), "ids whose signatures on that list count", form="nodes")
+    needed: int = setting(1, "how many of them must have signed it", least=1, most=32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 LADDER = (
-    ("errors", "units", "closest"),
+    ("errors", "units", "closest", "download"),
     ("identity", "home", "regions"),
     ("wire", "schema", "models", "keys"),
     ("sections",),

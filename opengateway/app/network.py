@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from actors.discovery import Discovery
 from actors.registry import Registry
+from opengateway.discovery.bootstrap_source import BootstrapSource
 from opengateway.discovery.dht import Dht
 from opengateway.discovery.dht_settings import DhtNodes, DhtSettings
 from opengateway.discovery.peer_cache import PeerCache
+from opengateway.identity import from_base32
 
 if TYPE_CHECKING:
     from opengateway.app.node import Node
@@ -44,10 +46,21 @@ def discovery(node: Node) -> Discovery:
         open_dht=(lambda: Dht(node.net, settings)) if dht.enabled else None,
         entries=dht.entries,
         nodes=DhtNodes(node.home.dht_nodes),
+        bootstrap=_bootstrap(node),
         demos=node.own.private,
         registry=node.registry,
         swarm_peer=node.swarm_peer,
         now_ms=_now_ms,
+    )
+
+
+def _bootstrap(node: Node) -> BootstrapSource | None:
+    wanted = node.config.bootstrap
+    if not wanted.source:
+        return None
+    publishers = tuple(from_base32(one) for one in wanted.publishers)
+    return BootstrapSource(
+        wanted.source, node.net, publishers, wanted.needed, node.home.bootstrap_json, _now_ms
     )
 
 

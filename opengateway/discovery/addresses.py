@@ -61,6 +61,13 @@ def relay(node_id: bytes, where: str) -> str:
     return f"{base32(node_id)}@{where}"
 
 
+def entry_point(text: str) -> tuple[str, bytes | None]:
+    """`[ID@]HOST:PORT`, as an owner writes it: the endpoint to dial, and who must answer there if that is
+    known. Raises `ValueError` for an id that is none."""
+    name, at, where = text.removeprefix("tcp://").rpartition("@")
+    return f"tcp://{where}", from_base32(name) if at else None
+
+
 def is_public(address: Address) -> bool:
     """Whether it means the same machine to everybody, so that it may be told to anybody."""
     return address.is_global and not address.is_multicast

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from opengateway.download import download
 from opengateway.errors import ConfigInvalid
 from opengateway.models.catalog import canonical
 
@@ -121,28 +122,15 @@ async def fetch(location: str, kept: Path) -> ClusterRegistry:
     """
     if not _is_web(location):
         return load_local(location, kept)
-    import aiohttp
-
     try:
-        bound = aiohttp.ClientTimeout(total=FETCH_LIMIT_S)
-        async with (
-            aiohttp.ClientSession(timeout=bound) as session,
-            session.get(location, max_redirects=3) as answer,
-        ):
-            if answer.status != 200:
-                raise ConfigInvalid(f"HTTP status {answer.status}")
-            content = bytearray()
-            async for piece in answer.content.iter_chunked(64 * 1024):
-                content += piece
-                if len(content) > MOST_BYTES:
-                    break
-        found = parse(bytes(content), source="network")
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, ConfigInvalid) as error:
+        content = await download(location, limit=MOST_BYTES, within_s=FETCH_LIMIT_S)
+        found = parse(content, source="network")
+    except (OSError, ValueError, ConfigInvalid) as error:
         reason = str(error) or "no answer in time"
         copy = load_local(location, kept)
         stands_in = "the last good copy is used" if copy.names else "clusters have derived names"
         return ClusterRegistry(copy.names, copy.source, f"cannot read {location}: {reason}; {stands_in}")
-    _keep(location, bytes(content), kept)
+    _keep(location, content, kept)
     return found
 
 

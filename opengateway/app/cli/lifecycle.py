@@ -34,12 +34,20 @@ def start(
     engine: EngineKind = None,
     region: RegionCode = None,
     settings: Settings = None,
+    invitation: Annotated[
+        str | None,
+        typer.Option("--invite", metavar="LINE", help="Join the network of this invitation; - reads it."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Start the node in the background, and wait until it takes requests."""
     from opengateway.app import daemon
 
     home, changes = session.home(), _changes(engine, region, settings)
+    if invitation is not None:
+        from opengateway.app.cli.invite import accept
+
+        note(f"joining the network {accept(home, invitation)}")
     if foreground:
         raise typer.Exit(daemon.foreground(home, changes))
     if (pid := home.running_pid()) is not None and not changes:
@@ -155,6 +163,7 @@ def _show(status: dict[str, Any], *, as_json: bool) -> None:
             ("Models", ", ".join(status.get("models") or []) or "none of its own"),
             ("Engine", _engine(engine, "".join(warnings))),
             ("Reachable", (status.get("reachability") or {}).get("text", "")),
+            ("Found by", _found_by(status.get("discovery") or {})),
             ("Peers", f"{peers.get('total', 0)}" + _ring_list(peers.get("by_ring") or {})),
             ("Credit", _credit(credit)),
             ("Stamp", _stamp(status.get("stamp") or {})),
@@ -169,6 +178,16 @@ def _show(status: dict[str, Any], *, as_json: bool) -> None:
         ],
         style={"Node": "green", "Warning": "yellow"},
     )
+
+
+def _found_by(discovery: dict[str, Any]) -> str:
+    dht, bootstrap = discovery.get("dht") or {}, discovery.get("bootstrap") or {}
+    ways = []
+    if dht.get("running"):
+        ways.append(f"a DHT of {dht['nodes']} other nodes" if dht.get("nodes") else "a DHT, still empty")
+    if bootstrap.get("nodes"):
+        ways.append(f"{bootstrap['nodes']} nodes of the bootstrap document")
+    return ", ".join(ways)
 
 
 def _engine(engine: dict[str, Any], warnings: str) -> str:

@@ -94,11 +94,20 @@ def clusters(*, as_json: Json = False) -> None:
 
 
 def connect(
-    target: Annotated[str, typer.Argument(help="A node's id or short id, or host:port.")],
+    target: Annotated[
+        str, typer.Argument(help="A node's id or short id, host:port, or an invitation (- reads one).")
+    ],
     *,
     as_json: Json = False,
 ) -> None:
-    """Connect to a node (also: join)."""
+    """Connect to a node, or join the network of an invitation (also: join)."""
+    from opengateway.discovery.invitation import looks_like_one
+
+    if looks_like_one(target) or target == "-":
+        from opengateway.app.cli.invite import join_by
+
+        join_by(target, as_json=as_json)
+        return
     found = session.node().post("/node/connect", {"target": target})
     if as_json:
         emit_json(found)

@@ -9,8 +9,10 @@ from typer.core import TyperGroup
 
 from opengateway.app.cli import (
     actors,
+    bootstrap,
     credit,
     doctor,
+    invite,
     key,
     lifecycle,
     logs,
@@ -70,8 +72,10 @@ def build() -> typer.Typer:
     add(NETWORK, membership.connect)
     add(NETWORK, membership.disconnect)
     add(NETWORK, membership.connect, "join", hidden=True)
+    add(NETWORK, invite.invite)
     add(NETWORK, membership.disconnect, "leave", hidden=True)
     app.add_typer(model_files.app, name="models", rich_help_panel=NETWORK)
+    app.add_typer(bootstrap.app, name="bootstrap", rich_help_panel=NETWORK)
     app.add_typer(credit.app, name="ledger", rich_help_panel=NETWORK)
     # The tool has options of its own, and is a command of its own for who has no node.
     passed_on = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}

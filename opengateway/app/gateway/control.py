@@ -40,7 +40,7 @@ from actors.messages import (
     SwarmPeerMessage,
 )
 from opengateway.app.gateway.errors import error_response, plain
-from opengateway.app.gateway.status import Facts, engine_state, reachability, warnings
+from opengateway.app.gateway.status import Facts, engine_state, reachability, search_warnings, warnings
 from opengateway.errors import BadRequest, OpenGatewayError
 from opengateway.models.catalog import canonical, eligible, tier_of
 from opengateway.models.machine import Machine
@@ -101,12 +101,13 @@ class Control:
 
     async def status(self, _request: web.Request) -> web.Response:
         parts = self._parts
-        me, wire, jobs, credit, peers = await asyncio.gather(
+        me, wire, jobs, credit, peers, discovery = await asyncio.gather(
             _try(parts.registry.ask(DescribeSelf())),
             _try(parts.swarm_peer.ask(DescribeWire())),
             _try(parts.scheduler.ask(DescribeJobs())),
             _try(parts.ledger.ask(DescribeBalance())),
             _try(parts.registry.ask(DescribePeers())),
+            _try(parts.discovery.ask(DescribeDiscovery())),
         )
         facts = parts.facts
         up = [peer for peer in peers or [] if peer["state"] == "up"]
@@ -121,6 +122,7 @@ class Control:
                 "reachability": reachability(me or {}, facts),
                 "relays": (me or {}).get("relay_names", []),
                 "clock": (me or {}).get("clock", {}),
+                "discovery": discovery or {},
                 "clusters": (me or {}).get("clusters", []),
                 "models": (me or {}).get("models", []),
                 "engine": engine_state(parts.workers, busy, facts),
@@ -128,7 +130,8 @@ class Control:
                 "stamp": parts.stamp(),
                 "credit": credit or {"balance": 0, "earned": 0, "spent": 0, "held": 0},
                 "jobs": jobs or {"running": 0, "queued": 0, "done": 0, "failed": 0},
-                "warnings": warnings(parts.root, parts.workers, me, wire, up, facts),
+                "warnings": warnings(parts.root, parts.workers, me, wire, up, facts)
+                + search_warnings(discovery),
             }
         )
 

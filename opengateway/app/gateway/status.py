@@ -150,6 +150,18 @@ def warnings(  # noqa: PLR0917 - six sources of trouble
     return found
 
 
+def search_warnings(discovery: Mapping[str, Any] | None) -> list[dict[str, str]]:
+    """What keeps this node from finding others, or others from finding it."""
+    found = []
+    dht, bootstrap = (discovery or {}).get("dht") or {}, (discovery or {}).get("bootstrap") or {}
+    if dht.get("enabled") and dht.get("problem"):
+        hint = "`opengateway doctor` looks closer; without one: opengateway config set dht.enabled false"
+        found.append(_warn(str(dht["problem"]), hint))
+    if bootstrap.get("problem"):
+        found.append(_warn(str(bootstrap["problem"]), "opengateway bootstrap verify FILE says why"))
+    return found
+
+
 def _too_small(workers: Mapping[str, WorkerView], facts: Facts) -> list[dict[str, str]]:
     if facts.machine is None:
         return []

@@ -1,0 +1,126 @@
+"""invite, and what `join` and `start --invite` do with such a line."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from opengateway.app.cli import session
+from opengateway.app.cli.bootstrap import DAY_MS, dht_entries
+from opengateway.app.cli.lifecycle import Json, home_status
+from opengateway.app.cli.output import emit_json, note, say
+from opengateway.errors import OpenGatewayError
+from opengateway.home import Home
+
+if TYPE_CHECKING:
+    from opengateway.units import NodeId
+
+
+def invite(
+    days: Annotated[int, typer.Option(min=1, max=365, help="How long the line can be used.")] = 7,
+    addresses: Annotated[
+        list[str] | None,
+        typer.Option("--address", metavar="HOST:PORT", help="Where this node is, if not where it thinks."),
+    ] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Print one line with which another node joins this network. It holds the network's secret."""
+    from opengateway.config import load
+    from opengateway.discovery.invitation import DHT_ENTRIES, ENTRIES, Invitation, write
+
+    network = load(session.home()).network
+    client = session.node()
+    status = home_status(client)
+    entries = _entries(status, addresses or [], client.get("/node/peers")["peers"])
+    line = write(
+        Invitation(
+            network.name,
+            network.secret,
+            int(time.time() * 1000) + days * DAY_MS,
+            tuple(entries[:ENTRIES]),
+            tuple(dht_entries(status)[:DHT_ENTRIES]),
+        )
+    )
+    if as_json:
+        emit_json(
+            {"invitation": line, "network": network.name, "private": bool(network.secret), "days": days}
+        )
+        return
+    say(line)
+    if network.secret:
+        note(f"  whoever has this line can join {network.name}: send it as you would send a password")
+    note("  there: opengateway start --invite LINE")
+
+
+def _entries(
+    status: dict[str, Any], addresses: list[str], peers: list[dict[str, Any]]
+) -> list[tuple[NodeId, str]]:
+    """This node first, then two peers that it reaches itself, for the day when this one is off."""
+    from opengateway.discovery.addresses import parse_endpoint
+    from opengateway.identity import from_base32
+
+    mine = [f"tcp://{address.removeprefix('tcp://')}" for address in addresses] or status["wire"][:4]
+    try:
+        for endpoint in mine:
+            parse_endpoint(endpoint)
+    except ValueError as error:
+        raise session.WrongUsage(str(error), hint="--address ADDRESS:PORT, no name") from error
+    found = [(from_base32(status["node_id"]), endpoint) for endpoint in mine]
+    reached = [peer for peer in peers if peer["state"] == "up" and peer["dialled"]]
+    for peer in reached[:2]:
+        try:
+            parse_endpoint(peer["endpoint"])
+        except ValueError:
+            continue  # a host name, or an address that means something on this machine only
+        found.append((from_base32(peer["id"]), peer["endpoint"]))
+    return found
+
+
+def accept(home: Home, line: str) -> str:
+    """Have the node of this home join what the line invites to; the network's name. Nothing is changed if
+    the line is no good, or if the home belongs to another network."""
+    from opengateway.config import flat, load, settle
+    from opengateway.discovery.invitation import read
+
+    if line == "-":
+        line = sys.stdin.readline()
+    invitation = read(line, now_ms=int(time.time() * 1000))
+    config = load(home)
+    same = (config.network.name, config.network.secret) == (invitation.name, invitation.secret)
+    if not same and home.ledger_db.exists():
+        other = Path(f"{home.path}-{invitation.name}")
+        raise OpenGatewayError(
+            f"this home belongs to the network {config.network.name!r}, and its ledger with it",
+            hint=f"join from another home: opengateway --home {other} start --invite LINE",
+        )
+    now = flat(config)
+    changes: dict[str, Any] = {
+        "network.name": invitation.name,
+        "network.secret": invitation.secret or None,
+        "wire.bootstrap": _merged(now["wire.bootstrap"], invitation.bootstrap, keep=same),
+        "dht.entries": _merged(now["dht.entries"], invitation.dht, keep=same),
+    }
+    settle(home, {name: value for name, value in changes.items() if value != ()})
+    return invitation.name
+
+
+def _merged(before: Any, found: tuple[str, ...], *, keep: bool) -> tuple[str, ...]:
+    """Entries of the network that is left are of no use in the one that is joined."""
+    return tuple(dict.fromkeys((*(before if keep else ()), *found)))
+
+
+def join_by(line: str, *, as_json: bool) -> None:
+    """`opengateway join LINE`."""
+    home = session.home()
+    name = accept(home, line)
+    running = home.running_pid() is not None
+    if as_json:
+        emit_json({"network": name, "restart": running})
+        return
+    say(f"This node belongs to the network {name} now.")
+    note(f"  hint: opengateway {'restart' if running else 'start'}")
