@@ -17,6 +17,7 @@ from actors.entrances import Entrances
 from actors.herald import Herald
 from actors.io_loop import IoLoop
 from actors.kernel import Actor, Address
+from actors.lookout import Lookout
 from actors.messages import (
     Announce,
     BootstrapRead,
@@ -82,6 +83,7 @@ class Discovery(Actor[DiscoveryMessage]):
         *,
         open_dht: Callable[[], Dht] | None,
         entries: tuple[str, ...],
+        lookout: Lookout,
         nodes: DhtNodes,
         bootstrap: BootstrapSource | None,
         demos: bool,
@@ -94,7 +96,7 @@ class Discovery(Actor[DiscoveryMessage]):
         self._net, self._region = net, region
         self._open_dht = open_dht
         self._entries = [node for text in entries if (node := host_and_port(text)) is not None]
-        self._nodes = nodes
+        self._lookout, self._nodes = lookout, nodes
         self._entrances = Entrances(
             io, bootstrap, identity.node_id, read=lambda: self.address.tell(BootstrapRead())
         )
@@ -136,6 +138,7 @@ class Discovery(Actor[DiscoveryMessage]):
         self._io.loop.remove_reader(dht.wake)
 
     def on_exit(self) -> None:
+        self._lookout.hopeful = False
         if self._dht is not None:
             with contextlib.suppress(TimeoutError):
                 self._io.run(self._unwatch(self._dht), CLOSE_LIMIT)
@@ -149,7 +152,7 @@ class Discovery(Actor[DiscoveryMessage]):
             case PeersChanged(peers):
                 self._peers_changed(peers)
             case Seek(model):
-                self._seeking.want(canonical(model), time.monotonic())
+                self._seeking.want(canonical(model) if model else "", time.monotonic())
             case Locate(peer):
                 if self._dht is not None:
                     self._dht.locate(peer)
@@ -241,6 +244,7 @@ class Discovery(Actor[DiscoveryMessage]):
                     self._herald.again()
                     self._seeking.again(time.monotonic())
                 self._table = event
+                self._lookout.hopeful = nodes > 0
 
     def _describe(self) -> dict[str, Any]:
         dht = self._dht

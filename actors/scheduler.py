@@ -64,7 +64,7 @@ class Scheduler(Actor[SchedulerMessage]):
         registry: Address[RegistryMessage],
         ledger: Address[LedgerMessage],
         views: Mapping[str, WorkerView],
-        default_model: str = "",
+        market: Market | None = None,
         closed: Callable[[], str],
         lend: int = 0,
         private: bool,
@@ -81,7 +81,7 @@ class Scheduler(Actor[SchedulerMessage]):
         self._closed = closed
         self._lend = lend or sys.maxsize
         self._private, self._stranger_met = private, stranger_met
-        self._market = Market(default_model)
+        self._market = market or Market()
         self._waiting = WaitingRoom()
         self._in_hand: tuple[Job, ...] = ()
         self._running: dict[Job, str | NodeId] = {}

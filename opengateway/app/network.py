@@ -12,6 +12,7 @@ from opengateway.discovery.dht import Dht
 from opengateway.discovery.dht_settings import DhtNodes, DhtSettings
 from opengateway.discovery.peer_cache import PeerCache
 from opengateway.identity import from_base32
+from opengateway.routing.market import Market
 
 if TYPE_CHECKING:
     from opengateway.app.node import Node
@@ -30,6 +31,10 @@ def registry(node: Node) -> Registry:
     )
 
 
+def market(node: Node) -> Market:
+    return Market(node.config.default_model, search=node.lookout)
+
+
 def discovery(node: Node) -> Discovery:
     dht = node.config.dht
     settings = DhtSettings(
@@ -45,6 +50,7 @@ def discovery(node: Node) -> Discovery:
         node.region,
         open_dht=(lambda: Dht(node.net, settings)) if dht.enabled else None,
         entries=dht.entries,
+        lookout=node.lookout,
         nodes=DhtNodes(node.home.dht_nodes),
         bootstrap=_bootstrap(node),
         demos=node.own.private,

@@ -34,6 +34,7 @@ from actors.io_loop import IoLoop
 from actors.kernel import Address, Backoff, Supervisor
 from actors.ledger import Ledger
 from actors.lines import Lines
+from actors.lookout import Lookout
 from actors.messages import (
     ClustersRead,
     DiscoveryMessage,
@@ -131,6 +132,7 @@ class Node:
             self.scheduler,
             self.gateway,
         )
+        self.lookout = Lookout(self.discovery)
         self.lines = Lines(self.io, self.ledger, self.scheduler)
         self.port = Port(self.config.wire.host, self.config.wire.port)
         self.own = OwnRecord(
@@ -217,7 +219,7 @@ class Node:
             registry=self.registry,
             ledger=self.ledger,
             views=self.engines.views,
-            default_model=self.config.default_model,
+            market=network.market(self),
             closed=self.own.closed,
             lend=self.config.contribute.slots,
             private=self.own.private,

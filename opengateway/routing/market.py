@@ -4,7 +4,7 @@ of its own, so that a simulator can run it unchanged."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -46,8 +46,12 @@ class Choice:
 
 
 class Market:
-    def __init__(self, default_model: str = "") -> None:
-        self.default_model = default_model
+    def __init__(
+        self, default_model: str = "", *, search: Callable[[str, float], bool] = lambda _model, _now: False
+    ) -> None:
+        """`search`: whether somebody who serves a model is being looked for beyond our peers, and may still
+        be found; asked with the model and the time whenever nobody is in reach."""
+        self.default_model, self._search = default_model, search
         self._workers: dict[str, WorkerView] = {}
         self._peers: dict[NodeId, PeerView] = {}
         self._busy: defaultdict[Place, int] = defaultdict(int)
@@ -157,6 +161,9 @@ class Market:
             if scope != "local" and self._may_return(wanted, now):
                 gone = f"{wanted or 'every model'} was served until a moment ago, and may be back"
                 return AllBusy(gone, retry_after=2.0)
+            if scope == "anywhere" and self._search(wanted, now):
+                sought = f"somebody who serves {wanted or 'a model'} is being looked for"
+                return AllBusy(sought, retry_after=2.0)
             return self._nobody(wanted, scope)
         models = {offer.place: served for offer, served in found}
         untried = [offer for offer, _ in found if offer.place not in tried]

@@ -12,10 +12,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from opengateway import __version__
+from opengateway.app.cli import search_checks
+from opengateway.app.cli.check import Check
 from opengateway.app.cli.lifecycle import home_status
 from opengateway.app.cli.output import gigabytes
 from opengateway.app.client import connect
@@ -38,18 +39,11 @@ RELEASED: Final = 1_760_000_000.0
 """October 2025: a clock before that is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    name: str
-    state: Literal["ok", "warn", "fail"]
-    text: str
-    hint: str = ""
-
-
 def examine(home: Home) -> list[Check]:
     """Every check, in the order in which one would look."""
     found: list[Check] = []
-    for look in (_python, _home, _disk, _files, _clock, _key, _config, _node, _ports, _lan, _llama, _engine):
+    looks = (_python, _home, _disk, _files, _clock, _key, _config, _node, _ports, _lan, _dht, _bootstrap)
+    for look in (*looks, _llama, _engine):
         found += _tried(look, home)
     return found
 
@@ -207,6 +201,14 @@ def _lan(home: Home) -> Iterator[Check]:
         yield Check(
             "lan", "warn", "no network but this machine's own", "nodes on other machines cannot be found"
         )
+
+
+def _dht(home: Home) -> Iterator[Check]:
+    return search_checks.check_dht(home, _settings(home))
+
+
+def _bootstrap(home: Home) -> Iterator[Check]:
+    return search_checks.check_bootstrap(home, _settings(home))
 
 
 def _joins_multicast(address: str) -> bool:
