@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 
 from actors.messages import Found, Located, PeerSaid
 from actors.own_record import OwnRecord
@@ -170,10 +169,12 @@ class Introductions:
         return kept
 
     def _host_of(self, session: Session, here: Whereabouts) -> str:
-        """Where its DHT node is: the address that we dialled, else one that it names."""
-        for text in (session.endpoint if session.dialled else "", *self.worth_a_dial(here.endpoints)):
+        """Where its DHT node is: the address that it dialled from or we dialled, else one that it names."""
+        if session.host:
+            return session.host
+        for text in (session.endpoint, *self.worth_a_dial(here.endpoints)):
             with contextlib.suppress(ValueError):
-                return str(ip_address(str(parse_endpoint(text or "")[0])))
+                return str(parse_endpoint(text or "")[0])
         return ""
 
 

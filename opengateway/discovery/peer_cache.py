@@ -43,6 +43,7 @@ class PeerCache:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._db: sqlite3.Connection | None = None
+        self._loaded = False
         self.problem = ""
         """One sentence for `status` while nothing can be kept; empty otherwise."""
 
@@ -66,6 +67,10 @@ class PeerCache:
         if not rows:
             return
         try:
+            if (
+                not self._loaded
+            ):  # it could not be read then: what it holds of these peers must not be lost now
+                self._load(book)
             with self._open() as db:
                 for node_id, peer in rows.items():
                     db.execute("DELETE FROM places WHERE node_id = ?", (node_id,))
@@ -123,6 +128,7 @@ class PeerCache:
                     peer.places = dict(self._places(db, peer.node_id))
                     book.restore(peer)
                     count += 1
+        self._loaded = True
         return count
 
     def _places(self, db: sqlite3.Connection, node_id: NodeId) -> Iterator[tuple[str, Place]]:

@@ -244,6 +244,10 @@ class PeerBook:
         if peer.node_id == self._own_id or len(self._peers) >= self._limit:
             return
         known = self._peers.setdefault(peer.node_id, peer)
+        if known is not peer:  # met again before the cache could be read: what was known of it still counts
+            known.answered_ms = max(known.answered_ms, peer.answered_ms)
+            known.seq = max(known.seq, peer.seq)
+            known.last_good = known.last_good or peer.last_good
         for text, place in peer.places.items():
             if len(known.places) < ADDRESS_LIMIT:
                 known.places.setdefault(text, place)

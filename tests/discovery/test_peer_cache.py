@@ -53,6 +53,21 @@ def test_a_run_that_met_nobody_forgets_nobody(tmp_path: Path) -> None:
         assert {peer.node_id for peer in known} == {ANNA, BERT}
 
 
+def test_a_book_that_was_not_read_yet_is_merged_into_the_cache_never_over_it(tmp_path: Path) -> None:
+    with cached(tmp_path / "peers.db") as (known, _):
+        known.connected(ANNA, HOME, now_ms=NOW)
+        known.heard(ANNA, (HOME,), seq=3, now_ms=NOW)
+    fresh, cache = PeerBook(OWN), PeerCache(tmp_path / "peers.db")
+    fresh.seen(ANNA, (CAFE,), now_ms=NOW + 1)  # at another place, and it has not answered yet
+    cache.save(fresh)
+    cache.close()
+    with cached(tmp_path / "peers.db") as (known, _):
+        peer = known.get(ANNA)
+        assert peer
+        assert set(peer.places) == {HOME, CAFE}
+        assert (peer.answered_ms, peer.seq, peer.last_good) == (NOW, 3, HOME)
+
+
 def test_a_goodbye_is_remembered(tmp_path: Path) -> None:
     with cached(tmp_path / "peers.db") as (known, _):
         known.connected(ANNA, HOME, now_ms=NOW)
