@@ -291,11 +291,8 @@ class Node:
         self.registry.tell(ClustersRead(registry))
 
     def not_ready(self) -> list[str]:
-        return [
-            f"{view.name} is starting"
-            for view in list(self.engines.views.values())
-            if view.state == "starting"
-        ]
+        views = list(self.engines.views.values())
+        return [f"{view.name} is starting" for view in views if view.state == "starting"]
 
 
 def _now_ms() -> int:
