@@ -45,7 +45,7 @@ def start(
 
     home, changes = session.home(), _changes(engine, region, settings)
     if invitation is not None:
-        from opengateway.app.cli.invite import accept
+        from opengateway.app.cli.accepting import accept
 
         note(f"joining the network {accept(home, invitation)}")
     if foreground:
