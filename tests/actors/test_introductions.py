@@ -65,7 +65,7 @@ class Scene:
         record = NodeRecord(
             who.node_id, "x", "1", place, "", (), (), (), models, 1, state, 1, self.clock + 60_000
         )
-        self.roster.up(who.node_id, record, PeerUp(who.node_id, b"", None, dialled=False))
+        self.roster.up(PeerUp(who.node_id, b"", None, dialled=False), record)
         self.book.connected(who.node_id, now_ms=self.clock)
         if tells:
             self.hear(who, Here(self.here(who, *endpoints)))
