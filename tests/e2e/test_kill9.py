@@ -15,6 +15,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import Self
 
@@ -44,7 +45,7 @@ class Users:
     def _live(self, chance: random.Random) -> None:
         while not self._over.is_set():
             body = chat(max_tokens=chance.choice((1, 8, 64)), stream=chance.random() < 0.5)
-            with contextlib.suppress(OSError, NodeFailed, ValueError):
+            with contextlib.suppress(OSError, HTTPException, NodeFailed, ValueError):
                 status, _ = self._node.request("POST", CHAT, body)
                 self.answers += status == 200
             self._over.wait(0.005)
