@@ -24,6 +24,15 @@ def second_opinion(path: Path, report: Report, *options: str) -> None:
     assert done.returncode == report.exit, (done.stdout, done.stderr, report.findings[:5])
 
 
+def second_findings(path: Path) -> set[str]:
+    """The codes of all that it finds."""
+    assert NODE is not None
+    done = subprocess.run(
+        [NODE, str(VERIFIER), str(path), "--json"], capture_output=True, text=True, check=False, timeout=60
+    )
+    return {finding["code"] for finding in json.loads(done.stdout)["findings"]}
+
+
 _MANY = """
 import { audit } from %s;
 for (const file of process.argv.slice(1)) console.log(audit({ file }).exit);

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from opengateway.errors import LedgerRefused, NotEnoughCredit, OfferOutdated
 from opengateway.ledger.entry import Entry
 from opengateway.ledger.price import Price
-from opengateway.ledger.rules import CLOCKS_APART_MS
+from opengateway.ledger.rules import CLOCKS_APART_MS, GONE_AFTER_MS
 from opengateway.units import CREDIT, NodeId, show_credits
 
 
@@ -38,7 +38,7 @@ class Policy:
     what it could really earn."""
     pool_refill_percent: int = 1
     """Of what this node could earn in an hour, as measured."""
-    settle_within_ms: int = 15 * 60 * 1000
+    settle_within_ms: int = GONE_AFTER_MS
     """After that an answer counts as left unpaid, and the requester's hold as forgotten."""
 
 

@@ -258,17 +258,19 @@ def _half_by(author: bytes, record: bytes, net: bytes) -> tuple[int, Signed] | N
 
 
 def _compare(between: Report, debtor: Report, creditor: Report, names: tuple[str, str]) -> None:
-    """The debtor signs first, so its side may be ahead; it is behind by what it vouched for and left."""
+    """The debtor signs first, so its side may be ahead of what its SETTLEs say here; what was earned by its
+    vouchers, no SETTLE has reached."""
     between.checked["pair"] += 1
     owes = debtor.pairs.get(creditor.subject.author, Pair())
     earned = creditor.pairs.get(debtor.subject.author, Pair())
-    ahead = owes.consumed - earned.served
-    if ahead > 0:
-        text = f"{ahead} ucr that the {names[0]} node settled have not reached the {names[1]}"
+    by_voucher = creditor.ahead[debtor.subject.author]
+    more = owes.consumed - (earned.served - by_voucher)
+    if by_voucher:
+        text = f"the {names[1]} node earned {by_voucher} ucr by voucher: no SETTLE of the {names[0]} came"
         between.add("W_INFLIGHT", -1, -1, text)
-    elif 0 < -ahead <= creditor.by_voucher[debtor.subject.author]:
-        text = f"the {names[1]} node earned {-ahead} ucr by voucher that the {names[0]} has not settled"
+    if more > 0:
+        text = f"{more} ucr that the {names[0]} node settled have not reached the {names[1]}"
         between.add("W_INFLIGHT", -1, -1, text)
-    elif ahead < 0:
-        text = f"the {names[1]} node earned {-ahead} ucr more from the {names[0]} than that one signed for"
+    elif more < 0:
+        text = f"the {names[1]} node earned {-more} ucr more from the {names[0]} than that one signed for"
         between.add("E_DISAGREE", -1, -1, text)

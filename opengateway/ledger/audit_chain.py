@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from opengateway.ledger import audit_halves, ogwl
+from opengateway.ledger import audit_ahead, audit_halves, ogwl
 from opengateway.ledger.audit_rotate import check_not_after
-from opengateway.ledger.entry import GENESIS, OPEN, SETTLE, VOID, Entry, EntryInvalid, Signed, leaf_of
+from opengateway.ledger.entry import EARN, GENESIS, OPEN, SETTLE, VOID, Entry, EntryInvalid, Signed, leaf_of
 from opengateway.ledger.evidence import Columns, genuine, read_signed, reread
 from opengateway.ledger.rules import (
     Pair,
@@ -91,8 +91,7 @@ class ChunkResult:
     """Of each counterparty the spots of its first half here and of its highest."""
     vouched: dict[bytes, list[int]] = field(default_factory=dict)
     """Entries that say how a request with a voucher began and ended, by the leaf of its OPEN."""
-    by_voucher: Counter[bytes] = field(default_factory=Counter)
-    """ucr earned from each peer by its voucher alone."""
+    ahead: list[audit_ahead.Step] = field(default_factory=list)
     first_ms: int = 0
     last: Signed | None = None
 
@@ -101,6 +100,7 @@ def audit_chunk(context: Context, chunk: ogwl.Chunk) -> ChunkResult:
     audit = ChainAudit(context, chunk)
     for offset, record in ogwl.records_at(context.path, chunk.offset, chunk.entries):
         audit.entry(offset, record)
+    audit.result.ahead = audit.noted.steps
     return audit.result
 
 
@@ -110,6 +110,7 @@ class ChainAudit:
     def __init__(self, context: Context, chunk: ogwl.Chunk) -> None:
         self.context = context
         self.result = ChunkResult(chunk.first)
+        self.noted = audit_ahead.Noted()
         self.place = chunk.first - 1
         self.offset = 0
         self.thorough = True
@@ -153,6 +154,8 @@ class ChainAudit:
         self._terms(entry)
         self._continues(signed)
         self._holds(signed)
+        if entry.kind == EARN:
+            audit_ahead.earned(self, entry, parts[2:])
         if self.thorough:
             audit_halves.check(self, signed, parts[2:])
         self._previous = result.last = signed

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import cbor2
 
+from opengateway.ledger import audit_ahead
 from opengateway.ledger.audit_rotate import check_rotate
 from opengateway.ledger.entry import ADJ, EARN, OPEN, ROTATE, SETTLE, ZERO32, Entry, EntryInvalid, Signed
 from opengateway.ledger.evidence import genuine, read_signed
@@ -59,6 +60,7 @@ def _receipt(audit: ChainAudit, signed: Signed, parts: list[bytes]) -> None:
         check_halves(settle.entry, settle.leaf, earn.entry)
     except RuleBroken as error:
         audit.add("E_PEERLINK" if error.code == "E_LINK" else error.code, str(error))
+    audit_ahead.compared(audit, signed.entry, half.entry)
     if half.entry.kind == SETTLE:
         audit.note(half.entry.link, 2)
     if earn.entry.t_ms > settle.entry.t_ms + HALVES_APART_MS:
@@ -134,7 +136,6 @@ def _by_voucher(audit: ChainAudit, entry: Entry, parts: list[bytes]) -> None:
     if not vouched_by(opening.entry.author, voucher):
         audit.add("E_PEERSIG", "the voucher's signature is not valid")
         return
-    audit.result.by_voucher[entry.peer] += entry.amount
     try:
         check_vouched(opening, voucher, entry)
     except RuleBroken as error:

@@ -3,8 +3,10 @@ they were taken, requests used twice, counterparties that forked, the tree and i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from opengateway.ledger.audit_ahead import Ahead
 from opengateway.ledger.audit_chain import ChunkResult, Context, Found, at_spot, spot_of
 from opengateway.ledger.entry import ADJ, Signed
 from opengateway.ledger.evidence import Columns, Held, genuine
@@ -38,6 +40,7 @@ class WholeAudit:
         self._opens: dict[tuple[bytes, bytes], tuple[int, int, int]] = {}
         self._requests, self._places = Columns(), Columns()
         self._pairs: dict[bytes, tuple[Pair, int]] = {}
+        self._ahead = Ahead()
         self._tops: dict[bytes, int] = {}
         self._vouched: dict[bytes, list[int]] = {}
         self._last: Signed | None = None
@@ -48,13 +51,16 @@ class WholeAudit:
         self._found = result.findings
         report.checked.update(result.checked)
         report.kinds.update(result.kinds)
-        report.by_voucher.update(result.by_voucher)
         report.signatures += result.signatures
         report.proofs.extend(result.proofs)
         if result.first == 0:
             report.subject.first_ms = result.first_ms
         self._starts(result)
         self._releases(result)
+        for step in result.ahead:
+            problem = self._ahead.step(step)
+            if problem:
+                self._found.append(Found(step.place, step.offset, "E_PAIRVIEW", problem, proven=False))
         self._counterparties(result)
         self._leaves(result)
         self._requests.extend(result.requests)
@@ -168,9 +174,17 @@ class WholeAudit:
             report.subject.position = last.entry.seq
             if last.entry.kind == ADJ and last.entry.amount:
                 report.add("E_LEGS", last.entry.seq, -1, "one leg of a transfer without the other")
-        for seq, _, hold in self._opens.values():
+        held: Counter[bytes] = Counter()
+        for (peer, _), (seq, _, hold) in self._opens.items():
+            held[peer] += hold
             if hold:
                 report.add("W_UNSETTLED", seq, -1, f"{hold} ucr are still held")
+        report.ahead = self._ahead.amounts
+        for claim in self._ahead.claims:
+            spent = report.pairs[claim.peer].consumed
+            if claim.amount > spent + held[claim.peer]:
+                text = f"a peer claims {claim.amount} ucr earned here, where {spent} were spent at it"
+                report.add("E_PAIRVIEW", claim.place, claim.offset, text)
         for seq in sorted(self._evidence):
             report.checked["evidence"] += 1
             report.add("E_TRUNCATED", seq, -1, f"somebody holds entry {seq}, which is not in this file")

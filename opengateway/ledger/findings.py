@@ -132,7 +132,7 @@ class Report:
     subject: Subject = field(default_factory=Subject)
     totals: Totals = field(default_factory=Totals)
     pairs: dict[bytes, Pair] = field(default_factory=dict)
-    by_voucher: Counter[bytes] = field(default_factory=Counter)
+    ahead: Counter[bytes] = field(default_factory=Counter)
     """ucr earned from each peer by its voucher alone: no SETTLE has come."""
     kinds: Counter[int] = field(default_factory=Counter)
     checked: Counter[str] = field(default_factory=Counter)

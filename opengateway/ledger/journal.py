@@ -13,6 +13,7 @@ from pathlib import Path
 from opengateway.errors import LedgerReadOnly, LedgerRefused
 from opengateway.identity import Identity, short
 from opengateway.ledger.admission import Policy
+from opengateway.ledger.ahead import Ahead
 from opengateway.ledger.chain import Draft
 from opengateway.ledger.debts import Debts
 from opengateway.ledger.entry import (
@@ -58,6 +59,14 @@ class _Refusing:
 refusing = _Refusing()
 
 
+def _disagrees(claim: str, signed: int) -> LedgerRefused:
+    return LedgerRefused(
+        f"it {claim}, which signed for {signed}",
+        reason="pairview",
+        hint="compare both ledgers: opengateway-audit pair A.ogwl B.ogwl",
+    )
+
+
 class Journal:
     """Chain, database and debts of one node. `rollback` brings all of them back to the last commit."""
 
@@ -68,6 +77,8 @@ class Journal:
         self.policy = policy
         self.now_ms = now_ms
         self.vault = Vault(path, identity, net, now_ms)
+        self.vouched_at: Callable[[NodeId], int] = lambda _: 0
+        """What we vouched for at a peer in requests that are not settled (ucr). The requester's side says."""
         self._read: dict[bytes, Entry] = {}
         self.load()
 
@@ -75,11 +86,13 @@ class Journal:
         self.debts = Debts(self.policy)
         self.faulty: set[NodeId] = set()
         """Who we hold a proof of fraud against."""
+        self.ahead = Ahead(self.vault.store)
         self.given_up: Counter[NodeId] = Counter()
         """What we signed away of our claims in transfers that we have not heard the end of (ucr)."""
         with self.reading():
             for peer, pair, unpaid in self.vault.store.pairs():
                 self.debts.put(peer, pair, unpaid)
+            self.ahead.load()
             self.faulty.update(peer for peer, _, _ in self.vault.store.proofs())
             self._require_sums()
 
@@ -154,14 +167,16 @@ class Journal:
 
     def require_known_totals(self, entry: Entry) -> None:
         """That a requester claims no more from us than we signed. Both directions, on every contact."""
+        self.require_known_earnings(entry)
         mine = self.debts.pair(entry.author)
-        moved = mine.moved_out + self.given_up[entry.author]
-        if entry.served > mine.consumed or entry.moved_in > moved:
-            raise LedgerRefused(
-                f"it claims {entry.served} ucr earned from this node, which signed for {mine.consumed}",
-                reason="pairview",
-                hint="compare both ledgers: opengateway-audit pair A.ogwl B.ogwl",
-            )
+        if entry.moved_in > mine.moved_out + self.given_up[entry.author]:
+            raise _disagrees(f"claims {entry.moved_in} ucr moved to it from this node", mine.moved_out)
+
+    def require_known_earnings(self, entry: Entry) -> None:
+        """That it earned no more from us than we settled or vouched for."""
+        mine = self.debts.pair(entry.author).consumed
+        if entry.served > mine and entry.served > mine + self.vouched_at(entry.author):
+            raise _disagrees(f"claims {entry.served} ucr earned from this node", mine)
 
     def require_signature(self, found: Signed) -> None:
         with refusing:

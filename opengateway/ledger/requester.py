@@ -16,6 +16,8 @@ from opengateway.units import NodeId
 MINE = "vouched"
 """Documents of this kind: our own voucher for each OPEN that is not settled, by the leaf of the OPEN. Kept
 before one is sent: a node that forgot it in a crash would settle below it, which is fraud."""
+RESTS = "rest"
+"""Documents of this kind: the request id of a SETTLE, by that of the EARN that earned only the rest of it."""
 KEPT_AHEAD = 64
 """Tokens, one instalment, that the kept voucher is ahead of the one that was sent: a stranger's requester
 vouches four times in as many, and waits for the disk once."""
@@ -25,6 +27,7 @@ class Requester:
     def __init__(self, journal: Journal, identity: Identity) -> None:
         self._journal = journal
         self._identity = identity
+        journal.vouched_at = self.vouched_at
         self.load()
 
     def load(self) -> None:
@@ -108,6 +111,12 @@ class Requester:
         )
         return self._let_go(hold, SETTLE, terms._replace(amount=terms.cost), digest)
 
+    def vouched_at(self, worker: NodeId) -> int:
+        """ucr that this worker may earn by vouchers, of requests that are not settled."""
+        holds = (hold for hold in self._holds.values() if hold.entry.peer == worker)
+        vouchers = (self._vouched.get(hold.leaf) for hold in holds)
+        return sum(signed.voucher.amount for signed in vouchers if signed)
+
     def promised(self, rid: bytes) -> bool:
         """Something was vouched for."""
         hold = self._holds.get(rid)
@@ -158,12 +167,19 @@ class Requester:
         settle = journal.stored(row)
         with refusing:
             check_halves(settle.entry, settle.leaf, half.entry)
+        journal.require_known_earnings(half.entry)
         journal.remember(half)
         journal.vault.store.add_half(settle.entry, half)
+        if half.entry.rid != settle.entry.rid:
+            journal.vault.store.put_document(RESTS, half.entry.rid, settle.entry.rid)
 
     def _short(self, worker: NodeId, earn: Entry) -> Row | None:
         """The SETTLE whose rest this EARN earns, after one by voucher (`rules.rest_rid`)."""
-        waiting = self._journal.vault.store.unanswered(1000)
+        store = self._journal.vault.store
+        known = store.document(RESTS, earn.rid)
+        if known:
+            return store.find(SETTLE, worker, known)
+        waiting = store.unanswered(1000)
         return next((r for r in waiting if r.peer == worker and rest_rid(r.leaf) == earn.rid), None)
 
     def open_holds(self) -> list[Entry]:

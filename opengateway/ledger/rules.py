@@ -185,6 +185,8 @@ CLOCKS_APART_MS = 120_000
 """How far the clocks of two nodes may differ: the window in which an OPEN is accepted."""
 HALVES_APART_MS = 600_000
 """An EARN normally follows its SETTLE within a round trip. Ten minutes later it was sent again."""
+GONE_AFTER_MS = 900_000
+"""From its OPEN on: an answer that is not settled by then is earned by its last voucher."""
 
 
 def rest_rid(settle_leaf: bytes) -> bytes:
@@ -196,11 +198,8 @@ def rest_rid(settle_leaf: bytes) -> bytes:
 def check_halves(settle: Entry, settle_leaf: bytes, earn: Entry) -> None:
     """That a requester's SETTLE and a worker's EARN are halves of one receipt. Raises `RuleBroken`.
 
-    Both must agree on what this pair settled so far (`consumed` on one side, `served` on the other). The
-    opposite direction may be ahead on the worker's side only: there the worker is the debtor, and the
-    debtor signs first, so its SETTLE may still be on the way to the requester. A receipt over nothing may
-    come after later ones: nobody can see from the totals that it was missing. An EARN of the rest after
-    one by voucher (`rest_rid`) is over less than its SETTLE.
+    An EARN of the rest after one by voucher (`rest_rid`) is over less than its SETTLE. On what the pair
+    settled so far see `check_views`.
     """
     if settle.kind != SETTLE or earn.kind != EARN:
         raise RuleBroken("E_PEERKIND", "the halves are not a SETTLE and an EARN")
@@ -215,9 +214,24 @@ def check_halves(settle: Entry, settle_leaf: bytes, earn: Entry) -> None:
         differs = earn.rid != settle.rid or earn[10:16] != settle[10:16]
     if differs or earn.digest != settle.digest:
         raise RuleBroken("E_MISMATCH", "the halves disagree on request, model, tokens, price or digest")
-    if earn.served != settle.consumed and (settle.amount or earn.served < settle.consumed):
-        raise RuleBroken("E_PAIRVIEW", f"{earn.served} earned from, {settle.consumed} spent at each other")
-    if earn.consumed < settle.served:
-        raise RuleBroken("E_PAIRVIEW", f"the worker signed for {earn.consumed}, not for {settle.served}")
+    check_views(settle, earn)
     if earn.t_ms < settle.t_ms - CLOCKS_APART_MS:
         raise RuleBroken("E_PAIRTIME", f"earned {(settle.t_ms - earn.t_ms) // 1000} s before it was settled")
+
+
+def check_views(settle: Entry, earn: Entry) -> None:
+    """That neither half claims more from the other's author than that one signed for, as far as the two show
+    it alone. Raises `RuleBroken`.
+
+    A debtor signs first, so `consumed` of one side may be above `served` of the other, but for SETTLEs that
+    the worker has to take in their order. `served` is above it by what was earned by vouchers that no SETTLE
+    has completed: of requests that were open when the debtor signed its half, so within what it held. An
+    EARN so late that a request opened after the SETTLE may have been earned by its voucher shows no bound,
+    nor does one for a SETTLE over nothing: nobody can see from the totals that it was missing.
+    """
+    ahead = earn.served - settle.consumed
+    late = earn.t_ms >= settle.t_ms + GONE_AFTER_MS - CLOCKS_APART_MS
+    if ahead < 0 or (ahead > settle.held and settle.amount and not late):
+        raise RuleBroken("E_PAIRVIEW", f"{earn.served} earned from, {settle.consumed} spent at each other")
+    if settle.served > earn.consumed + earn.held:
+        raise RuleBroken("E_PAIRVIEW", f"the worker signed for {earn.consumed}, not for {settle.served}")

@@ -17,7 +17,7 @@ from opengateway.ledger.chain import Draft
 from opengateway.ledger.entry import EARN, OPEN, SETTLE, ZERO32, Entry, Signed, Terms, leaf_of
 from opengateway.ledger.journal import Journal, refusing
 from opengateway.ledger.price import Price, cost
-from opengateway.ledger.rules import CLOCKS_APART_MS, check_release, pair_in, rest_rid
+from opengateway.ledger.rules import CLOCKS_APART_MS, check_release, check_views, pair_in, rest_rid
 from opengateway.ledger.store import ADMITTED, DELIVERED, RELEASED, SETTLED, UNPAID, Opening, Row, wire_of
 from opengateway.ledger.voucher import (
     UNDER_SETTLE,
@@ -193,12 +193,16 @@ class Worker:
         terms, rid = Terms(*entry[10:17])._replace(hold=0), entry.rid
         if stored:  # earned by voucher, while the requester was gone
             terms, rid = self._rest(terms, stored), rest_rid(half.leaf)
-        self._require_settles(half, opening, terms.amount)
-        new = vault.append(journal.next(Draft(EARN, requester, rid, half.leaf, terms, entry.digest)), half)
+        self._require_settles(half, opening)
+        new = journal.next(Draft(EARN, requester, rid, half.leaf, terms, entry.digest))
+        with refusing:
+            check_views(entry, new.entry)
+        vault.append(new, half)
         journal.remember(half)
         self._pay(opening, new)
         if opening.body == half.body:
             self._orphans[requester] += 1
+        journal.ahead.change(requester, terms.amount - entry.amount)
         if not stored and self._voucher(entry.link):
             vault.store.put_document(THEIRS, entry.link, b"")
         return new.wire
@@ -221,7 +225,7 @@ class Worker:
             raise LedgerRefused("settles less than it vouched for", reason="under_settle")
         return rest._replace(amount=rest.cost)
 
-    def _require_settles(self, half: Signed, opening: Opening, earned: int) -> None:
+    def _require_settles(self, half: Signed, opening: Opening) -> None:
         entry = half.entry
         opened = self._journal.read(opening.body)
         if opened.kind == OPEN:
@@ -231,14 +235,7 @@ class Worker:
         if entry.t_ms > self._journal.now_ms() + CLOCKS_APART_MS:
             raise LedgerRefused("a SETTLE from the future", reason="clock")
         self._journal.require_known_totals(entry)
-        served = self._journal.debts.pair(entry.author).served
-        follows = served + earned
-        if entry.consumed != follows and (earned or entry.consumed > served):
-            raise LedgerRefused(
-                f"settles up to {entry.consumed} ucr, but after what arrived here it would be {follows}",
-                reason="out_of_order",
-                hint="send the SETTLEs that no EARN came back for, oldest first",
-            )
+        self._journal.ahead.require_next(entry, self._journal.debts.pair(entry.author).served)
 
     def _require_what_was_vouched(self, half: Signed) -> None:
         """A SETTLE below the voucher is a fraud that anybody can check: the proof is kept."""
@@ -284,6 +281,7 @@ class Worker:
         terms = voucher.voucher.terms(self._journal.read(opening.body))
         draft = Draft(EARN, opening.peer, opening.rid, voucher.name, terms, ZERO32)
         self._pay(opening, self._journal.vault.append(self._journal.next(draft)))
+        self._journal.ahead.change(opening.peer, terms.amount)
 
     def forget_unserved(self) -> None:
         """After a start: what was admitted by the former life and never delivered costs nothing, but for

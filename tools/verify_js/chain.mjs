@@ -1,4 +1,5 @@
 // The audit of one chain, entry by entry.
+import { Ahead } from "./ahead.mjs";
 import {
   ADJ, Broken, EARN, GENESIS, OPEN, ROTATE, SETTLE, VOID, genuine, leafOf, readSigned, same,
 } from "./entry.mjs";
@@ -18,6 +19,7 @@ export class Chain {
     this.tree = new Frontier();
     this.pairs = new Map();
     this.opens = new Map();
+    this.ahead = new Ahead();
     this.requests = new Map();
     this.places = new Map();
     this.highest = new Map();
@@ -135,6 +137,7 @@ export class Chain {
       this.broken(() => rules.checkRotate(e, parts, this.recovery ?? Buffer.alloc(0)));
       return;
     }
+    if (e.kind === EARN) this.broken(() => this.ahead.earned(e, parts, this.net));
     if (e.kind !== SETTLE && e.kind !== EARN) {
       if (parts.length) this.finding("E_PEERKIND", "a counterparty's half where there is none to have");
       return;
@@ -152,6 +155,7 @@ export class Chain {
     if (half === null) return;
     const [settle, earn] = e.kind === EARN ? [half, e] : [e, half];
     this.broken(() => rules.checkHalves(settle, earn));
+    this.broken(() => this.ahead.compared(e, half, this.index));
     if (half.kind === SETTLE) this.note(half.link, half);
     if (earn.t > settle.t + rules.HALVES_APART) this.finding("W_PAIRTIME", "earned long after it was settled");
   }
@@ -231,8 +235,17 @@ export class Chain {
     if (last !== null && last.kind === ADJ && last.amount > 0n) {
       this.add("E_LEGS", Number(last.seq), "one leg of a transfer without the other", false);
     }
+    const held = new Map();
     for (const opening of this.opens.values()) {
+      const peer = latin(opening.peer);
+      held.set(peer, (held.get(peer) ?? 0n) + opening.hold);
       if (opening.hold > 0n) this.add("W_UNSETTLED", Number(opening.seq), `${opening.hold} ucr are held`, false);
+    }
+    for (const { peer, served, index } of this.ahead.claims) {
+      const spent = this.pairs.get(latin(peer)).consumed;
+      if (served > spent + (held.get(latin(peer)) ?? 0n)) {
+        this.add("E_PAIRVIEW", index, `a peer claims ${served} ucr earned here, where ${spent} were spent at it`, false);
+      }
     }
     for (const seq of this.evidence.keys()) {
       this.add("E_TRUNCATED", Number(seq), "somebody holds this entry, which is not in the file", false);

@@ -1,0 +1,39 @@
+"""How far a worker is ahead of its requesters' SETTLEs: by what it earned by vouchers that none completed."""
+
+from __future__ import annotations
+
+from opengateway.errors import LedgerRefused
+from opengateway.ledger.entry import Entry
+from opengateway.ledger.store import Store
+from opengateway.units import NodeId
+
+AHEAD = "ahead"
+"""Documents of this kind, by the peer's key: ucr, 8 bytes. Only for pairs that are ahead."""
+
+
+class Ahead:
+    """`served` minus this is what the SETTLEs that came so far add up to, for each peer."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._amounts: dict[NodeId, int] = {}
+
+    def load(self) -> None:
+        for peer, ucr in self._store.documents(AHEAD):
+            self._amounts[NodeId(peer)] = int.from_bytes(ucr, "big")
+
+    def change(self, peer: NodeId, more: int) -> None:
+        if more:
+            self._amounts[peer] = left = self._amounts.get(peer, 0) + more
+            self._store.put_document(AHEAD, peer, left.to_bytes(8, "big") if left else b"")
+
+    def require_next(self, settle: Entry, served: int) -> None:
+        """That this SETTLE is the next one of its author, of which that much is `served`. One over nothing
+        may come whenever it likes. Raises `LedgerRefused` (`out_of_order`)."""
+        follows = served - self._amounts.get(settle.author, 0) + settle.amount
+        if settle.consumed != follows and (settle.amount or settle.consumed > follows):
+            raise LedgerRefused(
+                f"settles up to {settle.consumed} ucr, but after what arrived here it would be {follows}",
+                reason="out_of_order",
+                hint="send the SETTLEs that no EARN came back for, oldest first",
+            )
