@@ -13,6 +13,7 @@ from actors.messages import (
     HearWitness,
     KeepStamp,
     LedgerMessage,
+    MeetWitness,
     OwedAmong,
     SeekWitnesses,
     StampShown,
@@ -38,6 +39,8 @@ def read(book: Book, message: LedgerMessage) -> Any:
             return book.stamps.own, book.stamps.challenge()
         case StampShown(peer, stamp):
             book.stamps.present(peer, stamp)
+        case MeetWitness(peer):
+            return book.witnessing.met(peer)
         case DescribeBalance():
             return {**book.balance()._asdict(), "witnesses": book.witnessing.facts()}
         case DescribeHistory(limit):

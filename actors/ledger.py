@@ -19,6 +19,7 @@ from actors.kernel import LATER, Actor, Reply
 from actors.messages import (
     Admit,
     BeginTransfer,
+    Checked,
     Countersigned,
     Delivered,
     Earn,
@@ -41,10 +42,12 @@ from actors.messages import (
     Vouch,
     Vouched,
 )
+from actors.startup import CHECK_S, StartCheck
 from opengateway.errors import OpenGatewayError
 from opengateway.identity import Identity
 from opengateway.ledger.book import Book
 from opengateway.units import NetworkId, NodeId
+from opengateway.wire.witness_messages import Entries
 
 GATHER = 0.02
 """Seconds that a SETTLE or an EARN may wait for a commit. Nobody's answer waits for them, so they ride on
@@ -78,13 +81,14 @@ class Ledger(Actor[LedgerMessage]):
         convicted: Callable[[bytes], None] = lambda _: None,
         offers: Callable[[], Collection[bytes]] = tuple,
         capacity: Callable[[], int] = int,
+        check_s: float = CHECK_S,
     ) -> None:
         """`convicted` is called with every proof of fraud that is new and durable."""
         super().__init__()
         self._convicted = convicted
         self._open_book: Callable[[], Book] = lambda: Book(path, identity, net, own=own, now_ms=now_ms)
         self._book: Book | None = None
-        self._offers, self._capacity = offers, capacity
+        self._offers, self._capacity, self._check_s = offers, capacity, check_s
         self._flusher: Flusher | None = None
         self._unanswered: list[tuple[Reply[Any], Any]] = []
         self._promising: Counter[bytes] = Counter()
@@ -111,9 +115,8 @@ class Ledger(Actor[LedgerMessage]):
     def on_start(self) -> None:
         self._book = self._open_book()
         self._book.check_strangers(self._book.stamps.require)
-        # Requests that were in flight when the former life ended: their answers went nowhere.
-        for opened in self._book.open_holds() if not self._book.damage else ():
-            self._book.void(opened.rid)
+        self._start = StartCheck(self.address, self._book)
+        self._start.begin(self._check_s if self.life == 1 else 0.0)
         self._book.commit()
         self._flusher = Flusher(f"{self.address.name} flusher", freed=self._freed, convicted=self._convicted)
 
@@ -141,6 +144,8 @@ class Ledger(Actor[LedgerMessage]):
 
     def on_receive(self, message: LedgerMessage) -> Any:
         reply = self.reply
+        if not self._start.over and self._start.holds(message, reply):
+            return LATER
         self._sound = False
         try:
             answer = self._do(message)
@@ -255,6 +260,13 @@ class Ledger(Actor[LedgerMessage]):
             case HearTransfer(peer, talk):
                 self._urgent = self._written = True
                 return book.handover.hear(peer, talk)
+            case Checked():
+                self._written = self._urgent = True
+                self._start.end()
+            case HearWitness(peer, Entries() as said):
+                self._commit_now()  # what was lost is put back behind what is durable
+                self._written = self._urgent = True
+                return [*book.witnessing.hear(peer, said), *self._start.heard()]
             case TakeProof() | HearWitness() | SeekWitnesses() | KeepStamp():
                 self._written = True
                 self._urgent |= not isinstance(message, TakeProof)

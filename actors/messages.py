@@ -717,6 +717,13 @@ class HearWitness(Request[Sends]):
 
 
 @dataclass(frozen=True, slots=True)
+class MeetWitness(Request[Sends]):
+    """A new session with this peer: what to ask it about our own ledger."""
+
+    peer: NodeId
+
+
+@dataclass(frozen=True, slots=True)
 class SeekWitnesses(Request[Sends]):
     """Whom of these peers to ask to cosign our newest checkpoint, and how; nobody where all have."""
 
@@ -780,6 +787,11 @@ class Flushed:
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """From the ledger to itself: peers had their time to say what this node has signed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Promised:
     """From the ledger to itself: what a voucher of this request needs is durable."""
 
@@ -807,6 +819,8 @@ LedgerMessage: TypeAlias = (
     | StampShown
     | HearWitness
     | SeekWitnesses
+    | MeetWitness
+    | Checked
     | MeetPeer
     | Claims
     | FindCreditors

@@ -171,9 +171,9 @@ class Switchboard:
         if stamp := self.stamp():
             self.send(peer, Stamp(stamp))
         self.reach.meet()
+        self.witnesses.met(peer)
         self.exchange.met(peer)
         self.rumours.met(peer)
-        self.witnesses.met()
         self.paying.met(peer)
 
     def peer_down(self, peer: NodeId, reason: str) -> None:

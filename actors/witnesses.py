@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 from actors.io_loop import IoLoop
 from actors.kernel import Address, Reply
-from actors.messages import HearWitness, LedgerMessage, SeekWitnesses
+from actors.messages import HearWitness, LedgerMessage, MeetWitness, SeekWitnesses
 from opengateway.ledger.witnessing import Sends
 from opengateway.units import NodeId
+from opengateway.wire.messages import Settle
 from opengateway.wire.witness_messages import WitnessMessage
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class Witnesses:
         io: IoLoop,
         ledger: Address[LedgerMessage],
         *,
-        send: Callable[[NodeId, WitnessMessage], bool],
+        send: Callable[[NodeId, WitnessMessage | Settle], bool],
         peers: Callable[[], list[NodeId]],
     ) -> None:
         self._io = io
@@ -71,8 +72,9 @@ class Witnesses:
             self._sought = now
             self._ledger.ask(SeekWitnesses(tuple(peers))).then(lambda r: self._io.call(self._answer, r))
 
-    def met(self) -> None:
-        """Somebody new is there."""
+    def met(self, peer: NodeId) -> None:
+        """A new session. What it saw of us is asked first, before anything is signed for it."""
+        self._ledger.ask(MeetWitness(peer)).then(lambda r: self._io.call(self._answer, r))
         self._sought = min(self._sought, time.monotonic() - SEEK_EVERY + SEEK_SOON)
 
     def lost(self, peer: NodeId) -> None:

@@ -71,7 +71,7 @@ class Book:
         self.proofs = Proofs(self._journal)
         self.stamps = Stamps(self._journal)
         self.checkpoints = Checkpoints(self._journal, identity)
-        self.witnessing = Witnessing(self._journal, identity, self.checkpoints)
+        self.witnessing = Witnessing(self._journal, identity, self.checkpoints, self.rollback)
         self.handover = Handover(identity.node_id, net, self.transfers, own)
         self.ways = Ways(self._journal, self.transfers.promises)
         if not self.damage:
@@ -81,6 +81,10 @@ class Book:
     def damage(self) -> str:
         """Why nothing is signed any more; empty when all is well."""
         return self._journal.vault.damage
+
+    def unchecked(self, why: str) -> None:
+        """Nothing is signed for the moment; empty: it may be again."""
+        self._journal.vault.unchecked = why
 
     # What a requester does.
 

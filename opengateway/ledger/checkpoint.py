@@ -55,7 +55,7 @@ class Checkpoints:
         vault, now_ms = self._journal.vault, self._journal.now_ms()
         new = vault.chain.entries - self._size
         due = new >= EVERY_ENTRIES or now_ms - self._at_ms >= EVERY_MS or now
-        if vault.damage or new <= 0 or not due:
+        if vault.sealed or new <= 0 or not due:
             return False
         for row in vault.store.rows(self._tree.size):
             self._tree.append(row.leaf)

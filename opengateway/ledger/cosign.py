@@ -173,7 +173,7 @@ class Cosigning:
         note = self._checkpoints.latest()
         size = self._checkpoints.size
         last = self._by.get(witness)
-        if not note or self._journal.vault.damage:
+        if not note or self._journal.vault.sealed:
             return None
         old = last.size if last else 0
         if old > size or (last and last.line and old == size and self._age_ms(last) < AGAIN_MS):

@@ -142,7 +142,7 @@ class Journal:
 
     def next(self, draft: Draft) -> Signed:
         """The next entry of our chain, not yet part of it. Raises `LedgerRefused`, `LedgerReadOnly`."""
-        self.vault.require_writable()
+        self.vault.require_signable()
         with refusing:
             new = self.vault.chain.next(draft, self.debts.pair(draft.peer), self.now_ms())
         self._keep(new.body, new.entry)

@@ -66,7 +66,7 @@ class Requester:
         return hold
 
     def vouch(self, rid: bytes, prompt_tokens: int, completion_tokens: int) -> bytes:
-        self._journal.vault.require_writable()
+        self._journal.vault.require_signable()
         hold = self._held(rid)
         entry = hold.entry
         last = self._vouched.get(hold.leaf)

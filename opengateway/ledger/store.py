@@ -88,6 +88,7 @@ class Store:
         self._proofs: list[tuple[bytes, str, bytes]] = []
         self._documents: dict[tuple[str, bytes], bytes] = {}
         self._pool: tuple[int, int] | None = None
+        self._cut = -1
 
     # What waits for the commit.
 
@@ -99,6 +100,11 @@ class Store:
         self._entries.append(
             (entry.seq, new.leaf, entry.kind, entry.peer, entry.rid, *row[2:6], entry.kind == OPEN)
         )
+
+    def cut(self, first: int) -> None:
+        """Whatever stands from this place on is thrown away before new entries take it."""
+        self._cut = first
+        self._recent_rows.clear()
 
     def add_half(self, mine: Entry, half: Signed) -> None:
         key = mine.kind, mine.peer, mine.rid
@@ -148,6 +154,8 @@ class Store:
         many = self._db.many
         names = self._named() if self._documents else set()
         with self._db.transaction():
+            if self._cut >= 0:
+                many("DELETE FROM entries WHERE seq >= (VALUES(?))", [(self._cut,)])
             many("INSERT INTO entries VALUES(?,?,?,?,?,?,?,?,?,?)", self._entries)
             many("UPDATE entries SET holds = 0 WHERE seq IN (VALUES(?))", self._ended)
             many(_HALVES, self._halves)
@@ -232,6 +240,18 @@ class Store:
         order = "DESC" if backwards else "ASC"
         for found in self._db.all(f"{_ROW} WHERE seq >= ? ORDER BY seq {order}", (first,)):
             yield Row._make(found)
+
+    def rows_with(self, peer: NodeId, first: int) -> Iterator[Row]:
+        """With this peer, the newest first, down to `first`."""
+        where = f"{_ROW} WHERE seq >= ? AND peer = ? ORDER BY seq DESC"
+        for found in self._db.all(where, (first, peer)):
+            yield Row._make(found)
+
+    def openings_of(self, peer: NodeId, limit: int) -> Iterator[Opening]:
+        """The newest first."""
+        where = f"{_OPENING} WHERE peer = ? ORDER BY at_ms DESC LIMIT ?"
+        for found in self._db.all(where, (peer, limit)):
+            yield Opening._make(found)
 
     def pairs(self) -> Iterator[tuple[NodeId, Pair, int]]:
         for peer, served, consumed, moved_in, moved_out, unpaid in self._db.all("SELECT * FROM pairs", ()):

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from opengateway.errors import DiskFull, LedgerMismatch, LedgerReadOnly, SetupError
+from opengateway.home import write_atomically
 from opengateway.identity import Identity, short
 from opengateway.ledger.chain import Chain, checked
 from opengateway.ledger.entry import ENTRY_LIMIT, EntryInvalid, Signed, read_body
@@ -37,6 +38,11 @@ class Vault:
         self.now_ms = now_ms
         self.chain = Chain(identity, net)
         self.damage = ""
+        self.lost = False
+        """What is missing is a piece of the end, which peers may have (recovery.py)."""
+        self.unchecked = ""
+        """Why nothing is signed for the moment: peers have not said yet what they have seen."""
+        self._doubt = path.with_name(path.name + ".readonly")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._mark = Mark(path.with_name(path.name + ".mark"))
@@ -70,12 +76,51 @@ class Vault:
             return Store(":memory:")
         try:
             self._load(store)
-        except (LedgerReadOnly, RuleBroken, EntryInvalid) as error:
+        except LedgerReadOnly as error:
             self.damage = f"the ledger is damaged: {error}"
+        except (RuleBroken, EntryInvalid) as error:
+            self.damage, self.lost = f"the ledger is damaged: {error}", self.chain.entries > 0
         except LedgerMismatch:
             store.close()
             raise
+        if self._doubt.exists():
+            self.lost, doubt = self._doubted()
+            self.damage = self.damage or doubt
         return store
+
+    def _doubted(self) -> tuple[bool, str]:
+        """Whether it can be healed, and why nothing is signed: kept in a file, because the next start would
+        not see it."""
+        first, _, why = self._doubt.read_text(errors="replace").partition("\n")
+        return first == "lost", why.strip() or f"it was found wanting before, see {self._doubt}"
+
+    def doubt(self, why: str, *, lost: bool) -> None:
+        """From now on nothing is signed, over restarts too: peers showed what is not in this ledger.
+        `lost`: it is only shorter than what they have seen."""
+        self.damage, self.lost = why, lost
+        write_atomically(self._doubt, f"{'lost' if lost else 'forked'}\n{why}\n".encode())
+
+    @property
+    def marked(self) -> int | None:
+        """How many entries had been signed, if that is known for sure."""
+        mark = self._mark.position
+        return None if mark is None or self._doubt.exists() else mark.entries
+
+    def commit_adopted(self) -> None:
+        """A commit in spite of the damage: of entries of this chain that peers had kept. Raises
+        `LedgerReadOnly`, and then nothing has changed."""
+        try:
+            self._commit_rows()
+            self.store.sync()
+        except (sqlite3.DatabaseError, OSError) as error:
+            self.restore()
+            raise LedgerReadOnly(f"what peers had kept could not be written: {error}") from error
+
+    def healed(self) -> None:
+        """Nothing is missing any more."""
+        self._mark.write(Position(self.chain.entries, self.chain.leaf))
+        self._doubt.unlink(missing_ok=True)
+        self.damage, self.lost = "", False
 
     def _load(self, store: Store) -> None:
         """The chain's end from the database. Raises what the checks raise, `damage` is for lost entries."""
@@ -90,10 +135,12 @@ class Vault:
         mark = self._mark.position
         if mark is None:
             self.damage = "the ledger's high-water mark cannot be read, so lost entries would not be noticed"
+            self.lost = True
         elif self._mark.fresh and count:
-            self.damage = "the ledger's high-water mark is gone, so lost entries would not be noticed"
+            self.doubt("the ledger's high-water mark is gone: lost entries would not be noticed", lost=True)
         elif mark.entries > count:
             self.damage = f"the ledger ends at entry {count - 1}, entry {mark.entries - 1} had been signed"
+            self.lost = count > 0
         elif mark.entries:
             marked = next(store.rows(mark.entries - 1), None)
             if marked is None or marked.leaf != mark.leaf:
@@ -126,6 +173,17 @@ class Vault:
                 f"{self.damage}; nothing is signed, because that could contradict what was signed before",
                 hint="keep the folder as it is: peers hold the missing entries to repair it from",
             )
+
+    @property
+    def sealed(self) -> bool:
+        """Nothing may be signed now."""
+        return bool(self.damage or self.unchecked)
+
+    def require_signable(self) -> None:
+        """As `require_writable`, and peers have had their say. Raises `LedgerReadOnly`."""
+        self.require_writable()
+        if self.unchecked:
+            raise LedgerReadOnly(self.unchecked, hint="try again in a few seconds", retry_after=1.0)
 
     def append(self, new: Signed, half: Signed | None = None) -> Signed:
         """Makes `new` the head. It may be sent after the next commit."""

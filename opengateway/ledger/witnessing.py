@@ -5,27 +5,42 @@ No sockets here: every call returns what is to be sent, and to whom, once the bo
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
-from opengateway.identity import Identity
+from opengateway.identity import Identity, short
 from opengateway.ledger.checkpoint import Checkpoints
 from opengateway.ledger.cosign import Cosigning
 from opengateway.ledger.journal import Journal
+from opengateway.ledger.keeping import Keeping
+from opengateway.ledger.recovery import Recovery
 from opengateway.units import NodeId
-from opengateway.wire.witness_messages import AddCheckpoint, Cosigned, NotCosigned, WitnessMessage
+from opengateway.wire.messages import Settle
+from opengateway.wire.witness_messages import (
+    AddCheckpoint,
+    Cosigned,
+    Entries,
+    GetEntries,
+    NotCosigned,
+    WitnessMessage,
+)
 
 WITNESSES = 7
 """Peers asked to cosign: enough for a quorum of 4 or 5 of what others trust, at 0.1 ms each."""
 
-Sends = list[tuple[NodeId, WitnessMessage]]
+Sends = list[tuple[NodeId, WitnessMessage | Settle]]
 
 
 class Witnessing:
-    def __init__(self, journal: Journal, identity: Identity, checkpoints: Checkpoints) -> None:
+    def __init__(
+        self, journal: Journal, identity: Identity, checkpoints: Checkpoints, reload: Callable[[], None]
+    ) -> None:
+        """`reload` reads the book again from the disk."""
         self._journal = journal
         self._checkpoints = checkpoints
         self.cosigning = Cosigning(journal, identity, checkpoints)
+        self.recovery = Recovery(journal, checkpoints, reload)
+        self._keeping = Keeping(journal, self.cosigning)
 
     def load(self) -> None:
         self.cosigning.load()
@@ -35,12 +50,23 @@ class Witnessing:
         match message:
             case AddCheckpoint(body):
                 return [(peer, self.cosigning.cosign(body, peer))]
+            case GetEntries(first):
+                return [(peer, self._keeping.answer(peer, first))]
+            case Entries():
+                again = self.recovery.hear(peer, message)
+                return [(peer, again)] if again else []
             case Cosigned(line):
                 self.cosigning.keep(peer, line)
-            case NotCosigned(status, size, _):
-                again = self.cosigning.behind(peer, size) if status == 409 else None
-                return [(peer, again)] if again else []
+            case NotCosigned(409, size, _) if size > self._journal.vault.chain.entries:
+                return [(peer, self.recovery.question())]  # it has seen more of us than there is
+            case NotCosigned(409, size, _):
+                request = self.cosigning.behind(peer, size)
+                return [(peer, request)] if request else []
         return []
+
+    def met(self, peer: NodeId) -> Sends:
+        """A new session: what did it see of us?"""
+        return [(peer, self.recovery.question())]
 
     def seek(self, peers: Collection[NodeId]) -> Sends:
         """Whom of these peers to ask for a cosignature now: those with whom there is most business."""
@@ -50,7 +76,13 @@ class Witnessing:
 
     def facts(self) -> dict[str, Any]:
         """For people: how far witnesses have seen the ledger, and how many."""
-        return self.cosigning.facts()
+        vault = self._journal.vault
+        waits_for = self.recovery.missing() if vault.lost and vault.marked is None else set()
+        return {
+            **self.cosigning.facts(),
+            "read_only": vault.damage,
+            "waits_for": [short(peer) for peer in sorted(waits_for - {vault.chain.author})],
+        }
 
     def _chosen(self, peers: Collection[NodeId]) -> list[NodeId]:
         debts = self._journal.debts

@@ -265,7 +265,7 @@ class Worker:
         """Once a minute: for answers that nobody settled in time the last voucher is earned by, and what it
         does not cover counts as left unpaid."""
         now = self._journal.now_ms()
-        if 0 <= now - self._swept_ms < SWEEP_EVERY_MS or self._journal.vault.damage:
+        if 0 <= now - self._swept_ms < SWEEP_EVERY_MS or self._journal.vault.sealed:
             return
         self._swept_ms = now
         late = now - self._journal.policy.settle_within_ms

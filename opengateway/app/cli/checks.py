@@ -16,7 +16,7 @@ from typing import Final
 
 from opengateway import __version__
 from opengateway.app.cli import search_checks
-from opengateway.app.cli.check import Check
+from opengateway.app.cli.check import Check, ledger
 from opengateway.app.cli.lifecycle import home_status
 from opengateway.app.cli.output import gigabytes
 from opengateway.app.client import connect
@@ -42,8 +42,8 @@ RELEASED: Final = 1_760_000_000.0
 def examine(home: Home) -> list[Check]:
     """Every check, in the order in which one would look."""
     found: list[Check] = []
-    looks = (_python, _home, _disk, _files, _clock, _key, _config, _node, _ports, _lan, _dht, _bootstrap)
-    for look in (*looks, _llama, _engine):
+    looks = (_python, _home, _disk, _files, _clock, _key, ledger, _config, _node, _ports, _lan, _dht)
+    for look in (*looks, _bootstrap, _llama, _engine):
         found += _tried(look, home)
     return found
 

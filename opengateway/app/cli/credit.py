@@ -72,6 +72,8 @@ def balance(*, as_json: Json = False) -> None:
 
 def _witnesses(found: dict[str, Any]) -> str:
     """Who stands by our newest checkpoint."""
+    if found.get("read_only"):
+        return f"nothing is signed: {found['read_only']}"
     by = found.get("cosigned_by") or []
     if not by:
         return "none yet: peers cosign a checkpoint within a minute of meeting"

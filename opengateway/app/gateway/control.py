@@ -40,7 +40,7 @@ from actors.messages import (
     SwarmPeerMessage,
 )
 from opengateway.app.gateway.errors import error_response, plain
-from opengateway.app.gateway.status import Facts, engine_state, reachability, search_warnings, warnings
+from opengateway.app.gateway.status import Facts, engine_state, further_warnings, reachability, warnings
 from opengateway.errors import BadRequest, OpenGatewayError
 from opengateway.models.catalog import canonical, eligible, tier_of
 from opengateway.models.machine import Machine
@@ -131,7 +131,7 @@ class Control:
                 "credit": credit or {"balance": 0, "earned": 0, "spent": 0, "held": 0},
                 "jobs": jobs or {"running": 0, "queued": 0, "done": 0, "failed": 0},
                 "warnings": warnings(parts.root, parts.workers, me, wire, up, facts)
-                + search_warnings(discovery),
+                + further_warnings(credit, discovery),
             }
         )
 

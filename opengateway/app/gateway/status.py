@@ -150,7 +150,13 @@ def warnings(  # noqa: PLR0917 - six sources of trouble
     return found
 
 
-def search_warnings(discovery: Mapping[str, Any] | None) -> list[dict[str, str]]:
+def further_warnings(
+    credit: Mapping[str, Any] | None, discovery: Mapping[str, Any] | None
+) -> list[dict[str, str]]:
+    return _read_only(credit) + _search_warnings(discovery)
+
+
+def _search_warnings(discovery: Mapping[str, Any] | None) -> list[dict[str, str]]:
     """What keeps this node from finding others, or others from finding it."""
     found = []
     dht, bootstrap = (discovery or {}).get("dht") or {}, (discovery or {}).get("bootstrap") or {}
@@ -160,6 +166,16 @@ def search_warnings(discovery: Mapping[str, Any] | None) -> list[dict[str, str]]
     if bootstrap.get("problem"):
         found.append(_warn(str(bootstrap["problem"]), "opengateway bootstrap verify FILE says why"))
     return found
+
+
+def _read_only(credit: Mapping[str, Any] | None) -> list[dict[str, str]]:
+    """Why nothing is signed any more, and what would change that."""
+    state = (credit or {}).get("witnesses") or {}
+    if not state.get("read_only"):
+        return []
+    peers = ", ".join(state.get("waits_for") or [])
+    hint = f"connect to those it dealt with last: {peers}" if peers else "`opengateway doctor` looks closer"
+    return [_warn(f"nothing is earned or paid: {state['read_only']}", hint)]
 
 
 def _too_small(workers: Mapping[str, WorkerView], facts: Facts) -> list[dict[str, str]]:
