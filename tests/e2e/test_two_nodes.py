@@ -42,6 +42,7 @@ def test_the_other_node_answers_its_own_prompts_itself(pocket_pair: Pair) -> Non
 
 
 def test_credit_moves_from_the_asking_to_the_serving_node(pocket_pair: Pair) -> None:
+    until(lambda: sum(balances(pocket_pair)) == 0, "what the tests before asked for is settled")
     before = balances(pocket_pair)
     pocket_pair.asking.post(CHAT, chat())
     until(lambda: balances(pocket_pair) != before, "the balances move")
