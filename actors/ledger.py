@@ -115,7 +115,7 @@ class Ledger(Actor[LedgerMessage]):
     def on_start(self) -> None:
         self._book = self._open_book()
         self._book.check_strangers(self._book.stamps.require)
-        self._start = StartCheck(self.address, self._book)
+        self._start = StartCheck(self.address, self._book, self._commit_signed)
         self._start.begin(self._check_s if self.life == 1 else 0.0)
         self._book.commit()
         self._flusher = Flusher(f"{self.address.name} flusher", freed=self._freed, convicted=self._convicted)
@@ -194,6 +194,10 @@ class Ledger(Actor[LedgerMessage]):
         """Everything is durable and everyone answered when it returns."""
         self._flush()
         self.flusher.wait()
+
+    def _commit_signed(self) -> None:
+        self._written = True
+        self._commit_now()
 
     def _do(self, message: LedgerMessage) -> Any:
         book = self.book

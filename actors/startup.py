@@ -8,6 +8,7 @@ after 3 s: a node alone signs by its mark. It goes on with everybody who is met 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from actors.kernel import Address, Reply
@@ -44,9 +45,11 @@ SIGNING = (
 
 
 class StartCheck:
-    def __init__(self, ledger: Address[LedgerMessage], book: Book) -> None:
+    def __init__(self, ledger: Address[LedgerMessage], book: Book, commit: Callable[[], None]) -> None:
+        """`commit` makes everything durable that the book has signed, before it returns."""
         self._ledger = ledger
         self._book = book
+        self._commit = commit
         self._held: list[tuple[LedgerMessage, Reply[Any] | None]] = []
         self._damaged = bool(book.damage)
         self._stale: dict[bytes, NodeId] = {}
@@ -91,6 +94,7 @@ class StartCheck:
         self._book.unchecked("")
         if not self._book.damage:
             self._let_go(self._book.witnessing.recovery.answered)
+            self._commit()  # who is told now of what is not yet answered for is told of these, too
         held, self._held = self._held, []
         for message, reply in held:
             if reply is None:
