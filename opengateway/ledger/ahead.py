@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from opengateway.errors import LedgerRefused
 from opengateway.ledger.entry import Entry
 from opengateway.ledger.store import Store
@@ -24,8 +26,25 @@ class Ahead:
 
     def change(self, peer: NodeId, more: int) -> None:
         if more:
-            self._amounts[peer] = left = self._amounts.get(peer, 0) + more
-            self._store.put_document(AHEAD, peer, left.to_bytes(8, "big") if left else b"")
+            self._put(peer, self._amounts.get(peer, 0) + more)
+
+    def _put(self, peer: NodeId, ucr: int) -> None:
+        self._amounts[peer] = ucr
+        self._store.put_document(AHEAD, peer, ucr.to_bytes(8, "big") if ucr else b"")
+
+    def peers(self) -> set[NodeId]:
+        return {peer for peer, ucr in self._amounts.items() if ucr}
+
+    def count_again(self, peer: NodeId, earns: Iterable[tuple[Entry, Entry | None]]) -> None:
+        """From the chain itself. `earns`: our EARNs from this peer, each with the SETTLE beside it, newest
+        first: those after the last SETTLE are by vouchers."""
+        served = settled = 0
+        for earn, settle in earns:
+            served = max(served, earn.served)
+            if settle is not None and settle.amount:
+                settled = settle.consumed
+                break
+        self._put(peer, max(0, served - settled))
 
     def require_next(self, settle: Entry, served: int) -> None:
         """That this SETTLE is the next one of its author, of which that much is `served`. One over nothing

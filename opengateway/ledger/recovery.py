@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from opengateway.identity import short, verify
@@ -24,8 +24,8 @@ from opengateway.ledger.checkpoint import Checkpoints
 from opengateway.ledger.entry import ADJ, EARN, GENESIS, OPEN, SETTLE, VOID, Entry, Signed
 from opengateway.ledger.evidence import genuine, read_signed
 from opengateway.ledger.journal import Journal
-from opengateway.ledger.requester import MINE
-from opengateway.ledger.rules import RuleBroken, check_terms, pair_in, totals_after, totals_in
+from opengateway.ledger.requester import MINE, RESTS
+from opengateway.ledger.rules import RuleBroken, check_terms, pair_in, rest_rid, totals_after, totals_in
 from opengateway.ledger.store import SETTLED
 from opengateway.ledger.voucher import SignedVoucher, read_voucher, vouched_by
 from opengateway.units import NodeId
@@ -135,7 +135,9 @@ class Recovery:
             return None
         half = read_signed(parts[0], parts[1], self._journal.net)
         good = half.entry.author == peer == entry.entry.peer and half.entry.peer == entry.entry.author
-        return half if good and half.entry.rid == entry.entry.rid and genuine(half) else None
+        settle, earn = (entry, half) if half.entry.kind == EARN else (half, entry)
+        fits = earn.entry.rid in (settle.entry.rid, rest_rid(settle.leaf))
+        return half if good and fits and genuine(half) else None
 
     def _voucher(self, wire: bytes) -> None:
         """What we promised and forgot: settling below it would be fraud."""
@@ -214,6 +216,7 @@ class Recovery:
         if run:
             store.drop()
             store.cut(vault.chain.entries)
+            self._count_ahead(run)
             for entry, half in run:
                 vault.append(entry, half)
                 self._close(entry.entry, half)
@@ -225,20 +228,41 @@ class Recovery:
         self._reload()
         self._keep_promises()
 
+    def _count_ahead(self, run: list[Piece]) -> None:
+        """What was kept of it may be older than these entries, or newer."""
+        for peer in self._journal.ahead.peers() | {e.entry.peer for e, _ in run if e.entry.kind == EARN}:
+            self._journal.ahead.count_again(peer, self._earns(peer, run))
+
+    def _earns(self, peer: NodeId, run: list[Piece]) -> Iterator[tuple[Entry, Entry | None]]:
+        for mine, half in reversed(run):
+            if mine.entry.kind == EARN and mine.entry.peer == peer:
+                yield mine.entry, half.entry if half else None
+        for row in self._journal.vault.store.rows_with(peer, 0):
+            entry = self._journal.read(row.body) if row.seq < self._journal.vault.chain.entries else None
+            if entry is not None and entry.kind == EARN:
+                settle = self._journal.stored_half(row)
+                yield entry, settle.entry if settle else None
+
     def _close(self, entry: Entry, half: Signed | None) -> None:
         """What this entry changed beside the chain when it was signed."""
         store, debts = self._journal.vault.store, self._journal.debts
-        if entry.kind != GENESIS:
-            store.put_pair(entry.peer, pair_in(entry), debts.unpaid(entry.peer))
         if entry.kind in (SETTLE, VOID):
             row = store.find(OPEN, entry.peer, entry.rid)
             if row is not None:
                 store.end_hold(self._journal.read(row.body))
                 store.put_document(MINE, row.leaf, b"")
+        rest = half is not None and half.entry.rid != entry.rid
+        if rest and half is not None and entry.kind == SETTLE:
+            store.put_document(RESTS, half.entry.rid, entry.rid)
         if entry.kind == EARN:
-            opening = store.opening(entry.peer, entry.rid)
+            opening = store.opening(entry.peer, half.entry.rid if half else entry.rid)
             if opening is not None:
-                store.put_opening(opening._replace(state=SETTLED, due=0, paid=entry.amount))
+                if rest:  # what it left unpaid was counted when its voucher was earned
+                    debts.change(entry.peer, unpaid=-max(0, opening.due - opening.paid))
+                paid = entry.amount + (opening.paid if rest else 0)
+                store.put_opening(opening._replace(state=SETTLED, due=0, paid=paid))
+        if entry.kind != GENESIS:
+            store.put_pair(entry.peer, pair_in(entry), debts.unpaid(entry.peer))
         if half is not None:
             self._journal.remember(half)
 

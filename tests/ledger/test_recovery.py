@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ledger_gone import quarter_of_an_hour, served
 from ledger_world import Node, World, world
 
 from opengateway.errors import LedgerReadOnly
@@ -242,6 +243,46 @@ def test_a_lost_request_and_its_voucher_come_back_together(lab: World, tmp_path:
 
 
 # -- what does not come back -------------------------------------------------------------------------
+
+
+def test_the_rest_of_what_was_earned_by_a_voucher_comes_back_with_its_settle(
+    lab: World, tmp_path: Path
+) -> None:
+    """Bob was gone; Ann forgets all that she earned from him since, and is as far ahead of him as she was."""
+    ann, bob = lab.node("ann"), lab.node("bob")
+    gone, still_gone = served(bob, ann), served(bob, ann)
+    quarter_of_an_hour(ann)
+    old = image(ann, tmp_path / "old")
+    bob.ask(ann)
+    settle = bob.settle(gone, completion=100)
+    bob.pay(ann, settle)
+    want, account = chain(ann), ann.book.peer(bob.id)
+    restore(ann, old)
+    meet(ann, bob)
+    assert chain(ann) == want and ann.book.peer(bob.id) == account
+    assert is_whole(ann, bob)
+    bob.pay(ann, settle)
+    assert chain(ann)[: len(want)] == want, "the same SETTLE, the same EARN"
+    bob.ask(ann)
+    bob.pay(ann, bob.settle(still_gone, completion=64))
+    bob.ask(ann)
+    assert bob.book.peer(ann.id).consumed == ann.book.peer(bob.id).served
+
+
+def test_a_receipt_over_the_rest_comes_back_to_who_paid_it(lab: World, tmp_path: Path) -> None:
+    ann, bob = lab.node("ann"), lab.node("bob")
+    rid = served(bob, ann)
+    quarter_of_an_hour(ann)
+    old = image(bob, tmp_path / "old")
+    settle = bob.settle(rid, completion=100)
+    bob.pay(ann, settle)
+    want = chain(bob)
+    restore(bob, old)
+    meet(bob, ann)
+    assert chain(bob) == want and is_whole(bob, ann)
+    assert not bob.book.unanswered()
+    bob.pay(ann, settle)
+    bob.ask(ann)
 
 
 def test_what_nobody_else_has_seen_keeps_the_ledger_read_only(lab: World, tmp_path: Path) -> None:
