@@ -185,7 +185,10 @@ def _read(file: Path) -> Bootstrap:
         with file.expanduser().open("rb") as opened:
             return read(opened.read(DOCUMENT_LIMIT + 1))
     except OSError as error:
-        raise OpenGatewayError(f"cannot read {file}: {(error.strerror or str(error)).lower()}") from error
+        raise OpenGatewayError(
+            f"cannot read {file}: {(error.strerror or str(error)).lower()}",
+            hint="`opengateway bootstrap make FILE` begins one",
+        ) from error
 
 
 def _put(file: Path, content: bytes) -> None:
