@@ -15,6 +15,7 @@ import itertools
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -240,6 +241,8 @@ def main() -> None:
         help="leave one out",
     )
     given = parser.parse_args()
+    # SIGTERM too ends the nodes: an exception goes through the blocks that started them.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     result = run(given)
     if given.json:
         given.json.write_text(json.dumps(result, indent=2) + "\n")
