@@ -69,7 +69,7 @@ class Paying:
         self._ledger.ask(ask, express=True).then(lambda r: self._io.call(self._vouched, ticket, r))
 
     def _vouched(self, ticket: Ticket, reply: Reply[bytes]) -> None:
-        voucher = _value(reply)
+        voucher = value_of(reply)
         if voucher and self._asker.knows(ticket):
             self._send(ticket.peer, Voucher(ticket.number, voucher))
 
@@ -98,7 +98,7 @@ class Paying:
         reply.then(lambda r: self._io.call(self._settled, [ticket for ticket, _ in ended], r))
 
     def _settled(self, tickets: list[Ticket], reply: Reply[list[bytes | OpenGatewayError]]) -> None:
-        for ticket, entry in zip(tickets, _value(reply) or (), strict=False):
+        for ticket, entry in zip(tickets, value_of(reply) or (), strict=False):
             if isinstance(entry, OpenGatewayError):
                 logger.warning("what %s answered is not settled: %s", short(ticket.peer), entry)
             elif entry:
@@ -125,7 +125,7 @@ class Paying:
         self._ledger.ask(Unanswered(peer)).then(lambda r: self._io.call(self._settle_again, peer, r))
 
     def _settle_again(self, peer: NodeId, reply: Reply[list[bytes]]) -> None:
-        for entry in _value(reply) or ():
+        for entry in value_of(reply) or ():
             self._send(peer, Settle(0, entry))
 
 
@@ -146,7 +146,8 @@ def _within(order: Dispatch, prompt_tokens: int, completion_tokens: int) -> tupl
     return prompt_tokens, completion_tokens
 
 
-def _value(reply: Reply[R]) -> R | None:
+def value_of(reply: Reply[R]) -> R | None:
+    """None, and logged, if the ledger said no."""
     try:
         return reply.get(timeout=0)
     except Exception as error:

@@ -33,7 +33,7 @@ from actors.messages import (
     Vouched,
 )
 from actors.pathfinder import Pathfinder
-from actors.paying import Paying
+from actors.paying import Paying, value_of
 from actors.quotes import Quotes
 from actors.reach import Reach, Where
 from actors.recount import FindEngine
@@ -272,7 +272,7 @@ class Switchboard:
         reply.then(lambda r: self._io.call(self._promised, incoming, r))
 
     def _promised(self, incoming: Incoming, reply: Reply[int]) -> None:
-        self.answerer.promised(incoming, _value(reply) or 0)
+        self.answerer.promised(incoming, value_of(reply) or 0)
 
     def _round_trip(self, peer: NodeId) -> float:
         return next((s.rtt_ms or 0.0 for s in self.wire.sessions() if s.peer == peer), 0.0) / 1000
@@ -286,12 +286,3 @@ class Switchboard:
         else:
             told = Delivered(job.rid, incoming.peer, finished.prompt_tokens, finished.completion_tokens)
             self._ledger.tell(told)
-
-
-def _value(reply: Reply[R]) -> R | None:
-    try:
-        return reply.get(timeout=0)
-    except Exception as error:
-        # Nothing to send then. A SETTLE that went unanswered is sent again with the next session.
-        logger.warning("the ledger refused: %s", error)
-        return None
