@@ -31,6 +31,7 @@ class Swarm:
     def __init__(self, size: int, net: NetworkId = NET) -> None:
         self.nodes = [Dht(net, LOOPBACK) for _ in range(size)]
         self.heard: list[list[DhtEvent]] = [[] for _ in self.nodes]
+        self._asked: dict[tuple[int, bytes], float] = {}
 
     def until(self, look: Callable[[], R], what: str) -> R:
         """The first true value of `look`, tried after every event and twice a second."""
@@ -39,14 +40,25 @@ class Swarm:
             left = deadline - time.monotonic()
             assert left > 0, f"waited {PATIENCE_S:.0f} s in vain until {what}"
             ready, _, _ = select([node.wake for node in self.nodes], [], [], min(left, 0.5))
-            for at, node in enumerate(self.nodes):
-                if node.wake in ready:
-                    node.drain()
-                    self.heard[at] += node.poll(now_ms())
+            self.listen([node for node in self.nodes if node.wake in ready])
         return found
+
+    def listen(self, to: list[Dht]) -> None:
+        for at, node in enumerate(self.nodes):
+            if node in to:
+                node.drain()
+                self.heard[at] += node.poll(now_ms())
 
     def said(self, at: int, kind: type[R]) -> list[R]:
         return [event for event in self.heard[at] if isinstance(event, kind)]
+
+    def seek(self, at: int, name: bytes) -> None:
+        """Ask, and ask again with every call, but twice a second at most: an answer is an event, and one that
+        provokes the next question at once is a storm."""
+        now = time.monotonic()
+        if now - self._asked.get((at, name), -1.0) >= 0.5:
+            self._asked[at, name] = now
+            self.nodes[at].seek(name)
 
     def ports(self) -> list[int]:
         self.until(lambda: all(self.said(at, Listening) for at in range(len(self.nodes))), "all listen")
@@ -58,6 +70,12 @@ class Swarm:
         self.nodes[at].measure()
         self.until(lambda: len(self.said(at, TableSize)) > before, "it is measured")
         return self.said(at, TableSize)[-1].nodes
+
+    def traffic(self, at: int) -> int:
+        """Bytes that it has received so far, as far as it has said."""
+        self.nodes[at].measure()
+        self.listen(self.nodes)
+        return max((size.bytes_in for size in self.said(at, TableSize)), default=0)
 
     def join(self) -> None:
         """Everybody enters by the first, and looks around until nobody is alone."""

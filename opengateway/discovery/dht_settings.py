@@ -57,8 +57,10 @@ UNGUARDED: Final[dict[str, Any]] = {
     "dht_ignore_dark_internet": False,
     "dht_enforce_node_id": False,
     "dht_prefer_verified_node_ids": False,
-    "dht_block_ratelimit": 1000,
-    "dht_upload_rate_limit": 100_000,
+    # libtorrent mutes an address for five minutes that sends more than ten times this in ten seconds. Where
+    # nodes share one address, a burst of questions (ten nodes, 100 a second each) muted everybody.
+    "dht_block_ratelimit": 1_000_000,
+    "dht_upload_rate_limit": 1_000_000,
 }
 
 
