@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from actors import scheduler as scheduling
+from actors import placing, scheduler
 from actors import waiting as waiting_room
 from actors.io_loop import IoLoop
 from actors.kernel import LATER, Actor, Address, Reply
@@ -203,7 +203,7 @@ class Bench:
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr(scheduling, "SETTLING", 0.0)
+    monkeypatch.setattr(placing, "SETTLING", 0.0)
     made = Bench()
     made.start()
     yield made
@@ -240,9 +240,9 @@ def test_a_peer_waits_in_a_short_queue_and_is_sent_on_beyond_it(bench: Bench) ->
     bench.serve("running", 1, ServedModel("m"))
     bench.submit()
     bench.asked()
-    for _ in range(scheduling.PEER_QUEUE):
+    for _ in range(scheduler.PEER_QUEUE):
         bench.submit(origin=ASKER, scope="local")
-    assert bench.jobs()["queued"] == scheduling.PEER_QUEUE
+    assert bench.jobs()["queued"] == scheduler.PEER_QUEUE
     assert isinstance(bench.error(bench.submit(origin=ASKER, scope="local")), AllBusy)
 
 
@@ -375,7 +375,7 @@ def test_a_ledger_that_will_not_hold_is_the_callers_answer(bench: Bench) -> None
 
 
 def test_a_peer_that_wants_our_stamp_is_asked_again_once_it_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduling, "SETTLING", 0.0)
+    monkeypatch.setattr(placing, "SETTLING", 0.0)
     covered: queue.Queue[Job] = queue.Queue()
     bench = Bench(cover=covered.put)
     bench.start()

@@ -1,0 +1,61 @@
+"""A job leaves its place: it is answered, another place may try it, or its caller gets the error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from actors import holds
+from actors.in_flight import InFlight
+from actors.messages import Job, JobEnded, Submit, Unserved
+from opengateway.errors import OpenGatewayError
+
+
+class Ending:
+    def __init__(self, flight: InFlight, *, cover: Callable[[Job], None] | None) -> None:
+        self._flight = flight
+        self._cover = cover
+
+    def ended(self, end: JobEnded) -> None:
+        flight, job = self._flight, end.job
+        if flight.running.pop(job, None) is None:
+            if end.error is not None:  # placed by a former life of the scheduler
+                flight.io.call(job.stream.fail, end.error)
+            return
+        flight.market.gave_back(end.place)
+        if end.error is None:
+            flight.market.succeeded(end.place)
+            flight.done += 1
+        elif self._may_retry(job, end.error) and holds.outdated(end):
+            flight.address.tell_later(holds.REQUOTE, Submit(job))
+        elif self._may_retry(job, end.error):
+            flight.market.failed(end.place, end.error, time.monotonic())
+            job.tried.add(end.place)
+            job.why = end.error
+            holds.note_shortage(end)
+            flight.turns.place(job)
+        else:
+            flight.failed += 1
+            flight.io.call(job.stream.fail, end.error)
+        flight.turns.drain()
+
+    def _may_retry(self, job: Job, error: OpenGatewayError) -> bool:
+        """Somebody else may still answer: nothing was shown yet, and it is not the request's own fault."""
+        return (
+            job.stream.first_at is None
+            and not job.stream.done
+            and job.origin is None
+            and (error.status >= 500 or error.status in (402, 404))
+        )
+
+    def refuse(self, job: Job, error: OpenGatewayError) -> None:
+        if self._cover is not None and holds.may_cover(job):
+            self._cover(job)  # what others owe us may become credit there; then it is submitted again
+            return
+        self._flight.failed += 1
+        self.unserved(job)
+        self._flight.io.call(job.stream.fail, error)
+
+    def unserved(self, job: Job) -> None:
+        if job.origin is not None and job.rid:
+            self._flight.ledger.tell(Unserved(job.rid, job.origin))

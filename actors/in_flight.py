@@ -1,0 +1,57 @@
+"""What the parts of the Scheduler share: the jobs in its hands, and whom it may talk to.
+
+Its parts are placing.py (where does a job go), ending.py (what became of it, and may another place try)
+and queueing.py (the jobs that nobody can take now). They call each other through this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from actors.io_loop import IoLoop
+from actors.kernel import Address
+from actors.messages import Job, JobEnded, LedgerMessage, SchedulerMessage
+from actors.waiting import WaitingRoom
+from opengateway.errors import AllBusy, OpenGatewayError
+from opengateway.routing.market import Market, Place
+
+
+@dataclass(slots=True)
+class Turns:
+    """What may become of a job next."""
+
+    place: Callable[[Job], None]
+    """Find it a place now."""
+    queue: Callable[[Job, AllBusy], None]
+    """It waits: everybody is busy."""
+    wait: Callable[[Job], None]
+    """It waits, whatever for."""
+    drain: Callable[[], None]
+    """Something is free: give the waiting another try."""
+    ended: Callable[[JobEnded], None]
+    refuse: Callable[[Job, OpenGatewayError], None]
+    unserved: Callable[[Job], None]
+
+
+@dataclass(slots=True)
+class InFlight:
+    io: IoLoop
+    address: Address[SchedulerMessage]
+    ledger: Address[LedgerMessage]
+    market: Market
+    turns: Turns = field(init=False)
+    waiting: WaitingRoom = field(default_factory=WaitingRoom)
+    in_hand: tuple[Job, ...] = ()
+    """Jobs that are being placed just now: lost with the actor's life unless somebody says so."""
+    running: dict[Job, Place] = field(default_factory=dict)
+    done: int = 0
+    failed: int = 0
+
+    def of_peers(self) -> int:
+        """Jobs of peers that run here."""
+        return sum(1 for job in self.running if job.origin is not None)
+
+    def counts(self) -> dict[str, int]:
+        counts = {"running": len(self.running), "queued": len(self.waiting)}
+        return counts | {"done": self.done, "failed": self.failed} | self.market.counts()
