@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from actors.messages import Tick
-from opengateway.app.gateway.control import Control, Parts
+from opengateway.app.gateway.control import Control
 from opengateway.app.gateway.credit_routes import CreditRoutes
 from opengateway.app.gateway.meter import Meter
 from opengateway.app.gateway.model_routes import ModelRoutes
 from opengateway.app.gateway.openai_api import OpenAiApi
+from opengateway.app.gateway.picture import Parts
 from opengateway.app.gateway.quote_routes import QuoteRoutes
 from opengateway.app.gateway.server import HttpServer
 from opengateway.app.scrape import Scrape

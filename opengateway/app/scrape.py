@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from aiohttp import web
 
-from actors.kernel import answer
 from actors.messages import DescribeJobs, DescribeSelf, DescribeWire
-from opengateway.app.gateway.control import Parts
 from opengateway.app.gateway.meter import Meter
+from opengateway.app.gateway.picture import Parts, if_it_answers
+
+LIMIT_S = 2.0
+"""An actor that is restarting leaves its lines out."""
 
 
 class Scrape:
@@ -24,17 +25,9 @@ class Scrape:
     async def metrics(self, _request: web.Request) -> web.Response:
         parts = self._parts
         jobs, wire, me = await asyncio.gather(
-            _try(parts.scheduler.ask(DescribeJobs())),
-            _try(parts.swarm_peer.ask(DescribeWire())),
-            _try(parts.registry.ask(DescribeSelf())),
+            if_it_answers(parts.scheduler.ask(DescribeJobs()), LIMIT_S),
+            if_it_answers(parts.swarm_peer.ask(DescribeWire()), LIMIT_S),
+            if_it_answers(parts.registry.ask(DescribeSelf()), LIMIT_S),
         )
-        text = self._meter.text(jobs, wire, me.get("by_ring", {}))
+        text = self._meter.text(jobs or {}, wire or {}, (me or {}).get("by_ring", {}))
         return web.Response(text=text, content_type="text/plain")
-
-
-async def _try(reply: Any) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = await answer(reply, 2.0)
-    except Exception:  # an actor that is restarting leaves its lines out
-        return {}
-    return found

@@ -1,15 +1,13 @@
 """/node/*: what the command line and the dashboard use. Every request carries the control token.
 
-Each answer is gathered from the actors that own the facts; nothing is kept here.
+What is read of the node is gathered in picture.py; nothing is kept here.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 import orjson
@@ -18,56 +16,31 @@ from aiohttp import web
 from actors.kernel import Address, Request, answer, describe, find, stack
 from actors.messages import (
     Connect,
-    DescribeAccounts,
     DescribeBalance,
     DescribeClusters,
     DescribeDiscovery,
-    DescribeHistory,
-    DescribeJobs,
     DescribeMachine,
-    DescribeModels,
-    DescribePeers,
-    DescribeSelf,
-    DescribeWire,
     Disconnect,
-    DiscoveryMessage,
     Export,
-    GaugeMessage,
-    LedgerMessage,
     Measure,
-    RegistryMessage,
-    SchedulerMessage,
-    SwarmPeerMessage,
 )
 from opengateway.app.gateway.errors import error_response, plain
-from opengateway.app.gateway.status import Facts, engine_state, further_warnings, reachability, warnings
+from opengateway.app.gateway.picture import (
+    PATIENCE,
+    Parts,
+    account_rows,
+    history_rows,
+    model_rows,
+    overview,
+    peer_rows,
+)
 from opengateway.errors import BadRequest, OpenGatewayError
-from opengateway.models.catalog import canonical, eligible, tier_of
+from opengateway.models.catalog import canonical, eligible
 from opengateway.models.machine import Machine
-from opengateway.routing.views import WorkerView
 
 R = TypeVar("R")
 
-PATIENCE = 5.0
-"""Seconds for an actor to answer; one that does not is shown as such by `opengateway actors`."""
 HISTORY_LIMIT = 10_000
-
-
-@dataclass(slots=True)
-class Parts:
-    """The addresses of whom the routes ask, and what does not change while the node runs."""
-
-    root: Address[Any]
-    ledger: Address[LedgerMessage]
-    registry: Address[RegistryMessage]
-    discovery: Address[DiscoveryMessage]
-    swarm_peer: Address[SwarmPeerMessage]
-    gauge: Address[GaugeMessage]
-    scheduler: Address[SchedulerMessage]
-    workers: dict[str, WorkerView]
-    facts: Facts
-    stop: Callable[[], None]
-    stamp: Callable[[], dict[str, Any]]
 
 
 class Control:
@@ -100,49 +73,10 @@ class Control:
     # -- single routes -------------------------------------------------------------------------
 
     async def status(self, _request: web.Request) -> web.Response:
-        parts = self._parts
-        me, wire, jobs, credit, peers, discovery = await asyncio.gather(
-            _try(parts.registry.ask(DescribeSelf())),
-            _try(parts.swarm_peer.ask(DescribeWire())),
-            _try(parts.scheduler.ask(DescribeJobs())),
-            _try(parts.ledger.ask(DescribeBalance())),
-            _try(parts.registry.ask(DescribePeers())),
-            _try(parts.discovery.ask(DescribeDiscovery())),
-        )
-        facts = parts.facts
-        up = [peer for peer in peers or [] if peer["state"] == "up"]
-        busy = (jobs or {}).get("busy", 0)
-        return _json(
-            {
-                **facts.fixed(),
-                "pid": os.getpid(),
-                "uptime_s": time.monotonic() - facts.born,
-                "http": facts.http_url(),
-                "wire": (me or {}).get("endpoints", []),
-                "reachability": reachability(me or {}, facts),
-                "relays": (me or {}).get("relay_names", []),
-                "clock": (me or {}).get("clock", {}),
-                "discovery": discovery or {},
-                "clusters": (me or {}).get("clusters", []),
-                "models": (me or {}).get("models", []),
-                "engine": engine_state(parts.workers, busy, facts),
-                "peers": {"total": len(up), "by_ring": (me or {}).get("by_ring", {})},
-                "stamp": parts.stamp(),
-                "credit": credit or {"balance": 0, "earned": 0, "spent": 0, "held": 0},
-                "jobs": jobs or {"running": 0, "queued": 0, "done": 0, "failed": 0},
-                "warnings": warnings(parts.root, parts.workers, me, wire, up, facts)
-                + further_warnings(credit, discovery),
-            }
-        )
+        return _json(await overview(self._parts))
 
     async def peers(self, request: web.Request) -> web.Response:
-        cluster = request.query.get("cluster", "")
-        peers, accounts = await asyncio.gather(
-            answer(self._parts.registry.ask(DescribePeers(cluster)), PATIENCE),
-            _try(self._parts.ledger.ask(DescribeAccounts())),
-        )
-        net = {account["id"]: account["net"] for account in accounts or []}
-        return _json({"peers": [{**peer, "owes_us": net.get(peer["id"], 0)} for peer in peers]})
+        return _json({"peers": await peer_rows(self._parts, request.query.get("cluster", ""))})
 
     async def eligible(self, _request: web.Request) -> web.Response:
         described = await answer(self._parts.gauge.ask(DescribeMachine()), PATIENCE)
@@ -170,23 +104,7 @@ class Control:
         return _json({"tiers": rows})
 
     async def models(self, _request: web.Request) -> web.Response:
-        network = await answer(self._parts.scheduler.ask(DescribeModels()), PATIENCE)
-        local = [
-            {
-                "name": model.name,
-                "engine": view.engine,
-                "state": view.state,
-                "parameters": model.parameters_m / 1000,
-                "quantisation": model.quantisation,
-                "context": model.context,
-                "size": model.size,
-                "demo": model.demo,
-                "tier": tier.name if (tier := tier_of(model.name)) else "",
-            }
-            for view in self._parts.workers.values()
-            for model in view.models
-        ]
-        return _json({"local": local, "network": network})
+        return _json(await model_rows(self._parts))
 
     async def actors(self, _request: web.Request) -> web.Response:
         rows = [asdict(row) for row in describe(self._parts.root)]
@@ -206,18 +124,10 @@ class Control:
             limit = min(HISTORY_LIMIT, max(1, int(request.query.get("limit", "50"))))
         except ValueError as error:
             raise BadRequest("limit must be a whole number") from error
-        entries = await answer(self._parts.ledger.ask(DescribeHistory(limit)), PATIENCE)
-        return _json({"entries": await self._named(entries, "peer")})
+        return _json({"entries": await history_rows(self._parts, limit)})
 
     async def accounts(self, _request: web.Request) -> web.Response:
-        accounts = await answer(self._parts.ledger.ask(DescribeAccounts()), PATIENCE)
-        return _json({"peers": await self._named(accounts, "id")})
-
-    async def _named(self, rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
-        """With the names that peers give themselves; who is not known any more keeps its short id."""
-        peers = await _try(self._parts.registry.ask(DescribePeers())) or []
-        names = {peer["id"]: peer["name"] for peer in peers if peer["name"]}
-        return [{**row, "name": names.get(row[key], row["name"])} for row in rows]
+        return _json({"peers": await account_rows(self._parts)})
 
     async def export(self, _request: web.Request) -> web.Response:
         data = await answer(self._parts.ledger.ask(Export()), 60.0)
@@ -277,14 +187,6 @@ async def _object(request: web.Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object")
     return body
-
-
-async def _try(reply: Any) -> Any:
-    """An actor that is down leaves a gap in the picture; it must not hide the rest."""
-    try:
-        return await answer(reply, PATIENCE)
-    except Exception:
-        return None
 
 
 def _json(value: Any) -> web.Response:
