@@ -28,6 +28,11 @@ class Ahead:
         if more:
             self._put(peer, self._amounts.get(peer, 0) + more)
 
+    def close(self, peer: NodeId) -> None:
+        """Its account went over to another key, which owes what its vouchers promised."""
+        if peer in self._amounts:
+            self._put(peer, 0)
+
     def _put(self, peer: NodeId, ucr: int) -> None:
         self._amounts[peer] = ucr
         self._store.put_document(AHEAD, peer, ucr.to_bytes(8, "big") if ucr else b"")

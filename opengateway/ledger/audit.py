@@ -248,7 +248,7 @@ def _half_by(author: bytes, record: bytes, net: bytes) -> tuple[int, Signed] | N
     """Which part of this record is that author's, if one is and it really signed it."""
     try:
         parts = pieces(record)
-        part = len(parts) - 2  # beside a voucher stands the OPEN, last
+        part = len(parts) // 2 * 2 - 2  # beside a voucher stands the OPEN, last
         signed = read_signed(parts[part], parts[part + 1], net) if part else None
     except ValueError:
         return None

@@ -84,6 +84,10 @@ class Ahead:
         self.claims: list[Step] = []
         self._open: dict[tuple[bytes, bytes], tuple[bytes, int, int]] = {}
 
+    def close(self, peer: bytes) -> None:
+        """Its account went over to another key, and what was ahead is part of what that one owes."""
+        self.amounts.pop(peer, None)
+
     def step(self, step: Step) -> str:
         peer, amount, request = step.peer, step.amount, step.request
         if step.kind == VOUCHED:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from opengateway.ledger import audit_ahead, audit_halves, ogwl
+from opengateway.ledger.audit_moved import check_all_moved
 from opengateway.ledger.audit_rotate import check_not_after
 from opengateway.ledger.entry import EARN, GENESIS, OPEN, SETTLE, VOID, Entry, EntryInvalid, Signed, leaf_of
 from opengateway.ledger.evidence import Columns, genuine, read_signed, reread
@@ -66,6 +67,17 @@ def at_spot(context: Context, spot: int) -> Signed:
     return reread(context.path, spot >> 3, spot & 7, context.net)
 
 
+class Closed(NamedTuple):
+    """The account with a key that was given up."""
+
+    place: int
+    offset: int
+    old: bytes
+    new: bytes
+    taken: Pair
+    """What the FOLLOW moved and is still to be compared."""
+
+
 @dataclass(slots=True)
 class ChunkResult:
     """What one chunk shows, small enough to be sent between processes."""
@@ -92,6 +104,7 @@ class ChunkResult:
     vouched: dict[bytes, list[int]] = field(default_factory=dict)
     """Entries that say how a request with a voucher began and ended, by the leaf of its OPEN."""
     ahead: list[audit_ahead.Step] = field(default_factory=list)
+    closed: list[Closed] = field(default_factory=list)
     first_ms: int = 0
     last: Signed | None = None
 
@@ -115,17 +128,28 @@ class ChainAudit:
         self.offset = 0
         self.thorough = True
         """Signatures and halves of this entry are to be checked."""
-        self._previous: Signed | None = None
+        self.previous: Signed | None = None
         if chunk.before >= 0:
             try:
-                self._previous = reread(context.path, chunk.before, 0, context.net)
+                self.previous = reread(context.path, chunk.before, 0, context.net)
             except ValueError:
-                self._previous = None
+                self.previous = None
         self._opens: dict[tuple[bytes, bytes], Signed] = {}
         self._with: dict[bytes, Signed] = {}
         """The last entry with each peer."""
+        self._closed: set[bytes] = set()
         self.highest: dict[bytes, Signed] = {}
         """The highest half of each counterparty."""
+
+    def closes(self, old: bytes, new: bytes, taken: Pair) -> None:
+        """A FOLLOW: nothing more may come with the old key."""
+        known = self._with.get(old)
+        if known is not None:
+            check_all_moved(pair_in(known.entry), taken)
+        self._closed.add(old)
+        self.result.pairs.pop(old, None)
+        rest = Pair() if known is not None else taken
+        self.result.closed.append(Closed(self.place, self.offset, old, new, rest))
 
     def add(self, code: str, detail: str, *, proven: bool = False) -> None:
         self.result.findings.append(Found(self.place, self.offset, code, detail, proven))
@@ -158,9 +182,11 @@ class ChainAudit:
             audit_ahead.earned(self, entry, parts[2:])
         if self.thorough:
             audit_halves.check(self, signed, parts[2:])
-        self._previous = result.last = signed
+        self.previous = result.last = signed
         result.kinds[entry.kind] += 1
-        if entry.kind != GENESIS:
+        if entry.peer in self._closed:
+            self.add("E_ROTATE", "with a key that was given up before")
+        elif entry.kind != GENESIS:
             self._with[entry.peer] = signed
             result.pairs[entry.peer] = pair_in(entry), offset
             result.requests.add(bytes([entry.kind]) + entry.peer + entry.rid, signed.leaf, spot_of(offset))
@@ -168,7 +194,7 @@ class ChainAudit:
     def _unreadable(self, code: str, detail: str, record: bytes) -> None:
         self.add(code, detail)
         self.result.leaves += leaf_of(record)
-        self._previous = self.result.last = None
+        self.previous = self.result.last = None
 
     def _signature(self, signed: Signed) -> None:
         self.result.checked["signatures"] += 1
@@ -199,7 +225,7 @@ class ChainAudit:
                 self.add("E_LIMIT", "spent and held exceed what was earned by more than the limit")
 
     def _continues(self, signed: Signed) -> None:
-        entry, before = signed.entry, self._previous
+        entry, before = signed.entry, self.previous
         self.result.checked["chain"] += 1
         self.result.checked["totals"] += 1
         if self.place == 0:

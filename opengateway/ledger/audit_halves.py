@@ -7,8 +7,21 @@ from typing import TYPE_CHECKING
 import cbor2
 
 from opengateway.ledger import audit_ahead
+from opengateway.ledger.audit_moved import check_moved, check_statement
 from opengateway.ledger.audit_rotate import check_rotate
-from opengateway.ledger.entry import ADJ, EARN, OPEN, ROTATE, SETTLE, ZERO32, Entry, EntryInvalid, Signed
+from opengateway.ledger.entry import (
+    ADJ,
+    CARRY,
+    EARN,
+    FOLLOW,
+    OPEN,
+    ROTATE,
+    SETTLE,
+    ZERO32,
+    Entry,
+    EntryInvalid,
+    Signed,
+)
 from opengateway.ledger.evidence import genuine, read_signed
 from opengateway.ledger.rules import (
     CLOCKS_APART_MS,
@@ -34,6 +47,11 @@ def check(audit: ChainAudit, signed: Signed, parts: list[bytes]) -> None:
             check_rotate(signed, parts, audit.context.recovery)
         except RuleBroken as error:
             audit.add(error.code, str(error))
+    elif entry.kind in (CARRY, FOLLOW):
+        check_moved(audit, signed, parts)
+        _statement(audit, entry, parts)
+    elif len(parts) % 2:
+        audit.add("E_FORMAT", "papers where there is no change of keys")
     elif entry.kind not in (SETTLE, EARN):
         if parts:
             audit.add("E_PEERKIND", "a counterparty's half where there is none to have")
@@ -78,6 +96,17 @@ def _leg(audit: ChainAudit, entry: Entry, parts: list[bytes]) -> None:
     if half is not None:
         try:
             check_counter_leg(entry, half.entry)
+        except RuleBroken as error:
+            audit.add(error.code, str(error))
+
+
+def _statement(audit: ChainAudit, entry: Entry, parts: list[bytes]) -> None:
+    if len(parts) < 2:
+        return
+    half = _half(audit, entry, parts[:2], 2)
+    if half is not None:
+        try:
+            check_statement(entry, half, more=not len(parts) % 2)
         except RuleBroken as error:
             audit.add(error.code, str(error))
 

@@ -103,7 +103,7 @@ def _everything(path: Path) -> Iterator[tuple[bytes, Signed, int, int]]:
                     parts = pieces(record)
                 except ValueError:
                     continue
-                for part in range(0, len(parts), 2):
+                for part in range(0, len(parts) - 1, 2):
                     try:
                         yield net, read_signed(parts[part], parts[part + 1], net), offset, part
                     except ValueError:

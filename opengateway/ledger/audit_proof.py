@@ -59,6 +59,20 @@ def convicts(proof: bytes, net: bytes | None) -> Convicted:
     return _entries(kind, first, second, net)
 
 
+def seqs_in(proof: bytes) -> list[int]:
+    """Positions of the entries in a proof that `convicts` read; none where it is of other things."""
+    value: Any = cbor.decode(proof, limit=PROOF_LIMIT)
+    found = []
+    for body, _ in (value[2], value[3]):
+        try:
+            fields = cbor.decode(body)
+        except cbor.NotCanonical:
+            continue
+        if type(fields) is list and len(fields) == 25 and type(fields[4]) is int:
+            found.append(fields[4])
+    return found
+
+
 def _piece(value: Any) -> Piece:
     if type(value) is not list or len(value) != 2 or any(type(item) is not bytes for item in value):
         raise ValueError("a piece of a proof is [body, signature]")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from opengateway.identity import verify
-from opengateway.ledger.entry import ROTATE, ZERO16, ZERO32, Signed
+from opengateway.ledger.entry import ROTATE, Signed
 from opengateway.ledger.rules import RuleBroken
 
 _DOMAIN = b"OGW1 rotate\n"
@@ -18,8 +18,6 @@ _DOMAIN = b"OGW1 rotate\n"
 def check_rotate(signed: Signed, parts: list[bytes], recovery: bytes) -> None:
     """`recovery`: what the GENESIS of this chain commits to. Raises `RuleBroken`."""
     entry = signed.entry
-    if any(entry[11:17]) or entry.model or entry.rid != ZERO16 or entry.digest != ZERO32:
-        raise RuleBroken("E_ROTATE", "a ROTATE carries no request and no amounts")
     if entry.link != recovery:
         raise RuleBroken("E_ROTATE", "a ROTATE by another recovery key than the GENESIS commits to")
     if len(parts) != 2:

@@ -41,6 +41,8 @@ class WholeAudit:
         self._requests, self._places = Columns(), Columns()
         self._pairs: dict[bytes, tuple[Pair, int]] = {}
         self._ahead = Ahead()
+        self._closed: dict[bytes, bytes] = {}
+        """Keys that were given up, and who came after each."""
         self._tops: dict[bytes, int] = {}
         self._vouched: dict[bytes, list[int]] = {}
         self._last: Signed | None = None
@@ -81,6 +83,28 @@ class WholeAudit:
         for peer, (pair, offset) in result.pairs.items():
             self._pairs[peer] = pair, spot_of(offset)
             self.report.pairs[peer] = pair
+        self._closes(result)
+
+    def _closes(self, result: ChunkResult) -> None:
+        """Accounts that went over to a new key, all of them and for ever."""
+        for peer, (place, offset, _) in result.starts.items():
+            if peer in self._closed:
+                text = "with a key that was given up before"
+                self._found.append(Found(place, offset, "E_ROTATE", text, proven=False))
+        for place, offset, old, new, taken in result.closed:
+            known, _ = self._pairs.pop(old, (Pair(), -1))
+            self.report.pairs.pop(old, None)
+            self._closed[old] = new
+            self._ahead.close(old)
+            if any(taken) and known != taken:
+                text = "moves something else than the account with the old key holds"
+                self._found.append(Found(place, offset, "E_PAIR", text, proven=False))
+
+    def _account(self, key: bytes) -> bytes:
+        """The key under which the account with this one ended."""
+        for _ in self._closed:
+            key = self._closed.get(key, key)
+        return key
 
     def _releases(self, result: ChunkResult) -> None:
         for place, offset, key in result.releases:
@@ -181,8 +205,9 @@ class WholeAudit:
                 report.add("W_UNSETTLED", seq, -1, f"{hold} ucr are still held")
         report.ahead = self._ahead.amounts
         for claim in self._ahead.claims:
-            spent = report.pairs[claim.peer].consumed
-            if claim.amount > spent + held[claim.peer]:
+            peer = self._account(claim.peer)
+            spent = report.pairs.get(peer, Pair()).consumed
+            if claim.amount > spent + held[peer]:
                 text = f"a peer claims {claim.amount} ucr earned here, where {spent} were spent at it"
                 report.add("E_PAIRVIEW", claim.place, claim.offset, text)
         for seq in sorted(self._evidence):

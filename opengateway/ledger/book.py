@@ -29,6 +29,7 @@ from opengateway.ledger.proofs import Proofs
 from opengateway.ledger.requester import Requester
 from opengateway.ledger.routes import Ways
 from opengateway.ledger.stamps import Stamps
+from opengateway.ledger.succession import Succession
 from opengateway.ledger.transfer import Transfers
 from opengateway.ledger.witnessing import Witnessing
 from opengateway.ledger.worker import StrangerCheck, Worker
@@ -57,6 +58,7 @@ class Book:
         *,
         policy: Policy = STANDARD,
         own: frozenset[NodeId] = frozenset(),
+        recovery: bytes = b"",
         now_ms: Callable[[], int],
     ) -> None:
         """Opens the ledger, or begins one with its GENESIS. `own`: other nodes of the same owner, which may
@@ -64,12 +66,13 @@ class Book:
         `LedgerMismatch` if it is another key's or network's; a damaged one opens read-only (`damage`)."""
         self.node_id = identity.node_id
         self.net = net
-        self._journal = Journal(path, identity, net, policy, now_ms)
+        self._journal = Journal(path, identity, net, policy, now_ms, recovery)
         self._requester = Requester(self._journal, identity)
         self._worker = Worker(self._journal)
         self.transfers = Transfers(self._journal, identity, own)
         self.proofs = Proofs(self._journal)
         self.stamps = Stamps(self._journal)
+        self.succession = Succession(self._journal, self._requester, self._worker)
         self.checkpoints = Checkpoints(self._journal, identity)
         self.witnessing = Witnessing(self._journal, identity, self.checkpoints, self.rollback)
         self.handover = Handover(identity.node_id, net, self.transfers, own)

@@ -13,15 +13,17 @@ NO_PAIR = Pair()
 
 class Debt:
     """One pair. `reserved`: what the peer's requests in flight with us may still cost; `unpaid`: what it got
-    and never settled; `holding`: what we hold for our own requests with it. ucr."""
+    and never settled; `holding`: what we hold for our own requests with it; `base`: service that
+    gives no line. ucr."""
 
-    __slots__ = ("exposed", "holding", "pair", "reserved", "unpaid")
+    __slots__ = ("base", "exposed", "holding", "pair", "reserved", "unpaid")
 
     def __init__(self, pair: Pair = NO_PAIR, unpaid: int = 0) -> None:
         self.pair = pair
         self.unpaid = unpaid
         self.reserved = 0
         self.holding = 0
+        self.base = 0
         self.exposed = 0
         """What nothing secures, as it was last counted."""
 
@@ -67,7 +69,7 @@ class Debts:
         # `Standing.exposed` by hand: this runs six times a receipt, and objects cost more than the sums.
         served, consumed, moved_in, moved_out = debt.pair
         owed = consumed + moved_out - served - moved_in - debt.reserved - debt.unpaid
-        exposed = max(0, -owed - consumed // self._policy.line_divisor)
+        exposed = max(0, -owed - (consumed - debt.base) // self._policy.line_divisor)
         self.exposed += exposed - debt.exposed
         debt.exposed = exposed
 
@@ -87,7 +89,7 @@ class Debts:
 
     def _standing(self, debt: Debt) -> Standing:
         owed = debt.pair.owed_to_peer - debt.reserved - debt.unpaid
-        return Standing(owed, debt.pair.consumed // self._policy.line_divisor)
+        return Standing(owed, (debt.pair.consumed - debt.base) // self._policy.line_divisor)
 
     def change(
         self, peer: NodeId, *, pair: Pair | None = None, reserved: int = 0, unpaid: int = 0, holding: int = 0
@@ -102,6 +104,19 @@ class Debts:
         debt.unpaid += unpaid
         debt.holding += holding
         self._count(debt)
+
+    def without_line(self, peer: NodeId, base: int) -> None:
+        """So much (ucr) of the service that this peer gave us counts for no line."""
+        debt = self._debts.get(peer)
+        if debt is not None:
+            debt.base = min(base, debt.pair.consumed)
+            self._count(debt)
+
+    def move(self, old: NodeId, new: NodeId) -> None:
+        """What was reserved and unpaid goes over to another key; the pair itself was moved before."""
+        debt = self._debts.pop(old)
+        self.exposed -= debt.exposed
+        self.change(new, reserved=debt.reserved, unpaid=debt.unpaid, holding=debt.holding)
 
     def totals(self, peer: NodeId) -> PairTotals:
         debt = self._debts.get(peer) or Debt()

@@ -20,10 +20,9 @@ from opengateway.identity import Identity, verify
 from opengateway.units import NetworkId, NodeId
 
 VERSION = 1
-GENESIS, OPEN, SETTLE, EARN, ADJ, ROTATE, VOID = range(7)
-KINDS = ("GENESIS", "OPEN", "SETTLE", "EARN", "ADJ", "ROTATE", "VOID")
-SUPPORTED = frozenset({GENESIS, OPEN, SETTLE, EARN, ADJ, VOID})
-"""ROTATE has its number, and is refused until it has its rules."""
+GENESIS, OPEN, SETTLE, EARN, ADJ, ROTATE, VOID, CARRY, FOLLOW = range(9)
+KINDS = ("GENESIS", "OPEN", "SETTLE", "EARN", "ADJ", "ROTATE", "VOID", "CARRY", "FOLLOW")
+SUPPORTED = frozenset(range(len(KINDS)))
 
 ZERO32 = bytes(32)
 ZERO16 = bytes(16)

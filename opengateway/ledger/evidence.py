@@ -9,9 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-import cbor2
-
-from opengateway.ledger.entry import ROTATE, Entry, EntryInvalid, Signed, leaf_of, read_body, signed_by_author
+from opengateway.ledger.entry import Signed, leaf_of, read_body, signed_by_author
 from opengateway.ledger.ogwl import record_at
 
 
@@ -24,20 +22,7 @@ class Held(NamedTuple):
 
 def read_signed(body: bytes, signature: bytes, net: bytes) -> Signed:
     """Form only. Raises `EntryInvalid`."""
-    return Signed(_read(body, net), body, leaf_of(body), signature)
-
-
-def _read(body: bytes, net: bytes) -> Entry:
-    """Also a ROTATE, which an audit understands before nodes do."""
-    try:
-        return read_body(body, net)
-    except EntryInvalid as error:
-        if error.reason != "kind":
-            raise
-        entry = Entry._make(cbor2.loads(body))  # the kind is the last thing that `read_body` looks at
-        if entry.kind != ROTATE:
-            raise
-        return entry
+    return Signed(read_body(body, net), body, leaf_of(body), signature)
 
 
 def genuine(signed: Signed) -> bool:

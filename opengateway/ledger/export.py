@@ -10,7 +10,9 @@ import cbor2
 from opengateway.ledger.entry import EARN, leaf_of, read_body, read_wire
 from opengateway.ledger.ogwl import FORMAT, LENGTH, MAGIC, TRAILER
 from opengateway.ledger.requester import MINE
+from opengateway.ledger.rotation import read_rotation
 from opengateway.ledger.store import Row, Store
+from opengateway.ledger.successors import ROTATION
 from opengateway.ledger.worker import THEIRS
 from opengateway.units import NetworkId, NodeId
 
@@ -37,11 +39,16 @@ def write_export(out: BinaryIO, store: Store, net: NetworkId, author: NodeId, cr
     file = _Hashed(out)
     file.write(MAGIC)
     file.record([FORMAT, net, author, created_ms, count])
+    papers = {
+        read_rotation(one, net, known=True).rotate.leaf[:16]: one for _, one in store.documents(ROTATION)
+    }
     written = 0
     for row in store.rows():
         if written == count:
             break
         beside = [item for item in row[4:6] if item is not None]
+        if row.rid in papers:
+            beside.append(papers[row.rid])
         file.record([row.body, row.signature, *(beside or _vouched(store, row, net))])
         written += 1
     file.record([TRAILER, _vouchers(store), _notes(store), [proof for _, _, proof in store.proofs()]])

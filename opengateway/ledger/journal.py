@@ -17,9 +17,11 @@ from opengateway.ledger.ahead import Ahead
 from opengateway.ledger.chain import Draft
 from opengateway.ledger.debts import Debts
 from opengateway.ledger.entry import (
+    FOLLOW,
     GENESIS,
     KINDS,
     OPEN,
+    ROTATE,
     Entry,
     EntryInvalid,
     Signed,
@@ -28,8 +30,10 @@ from opengateway.ledger.entry import (
     read_form,
     require_signature,
 )
+from opengateway.ledger.rotation import read_rotation
 from opengateway.ledger.rules import Pair, RuleBroken, check_terms, pair_in
 from opengateway.ledger.store import Row
+from opengateway.ledger.successors import LINE_BASE, ROTATION, Successors
 from opengateway.ledger.vault import Vault
 from opengateway.ledger.witness import Contradiction, compare
 from opengateway.units import NetworkId, NodeId
@@ -70,13 +74,19 @@ def _disagrees(claim: str, signed: int) -> LedgerRefused:
 class Journal:
     """Chain, database and debts of one node. `rollback` brings all of them back to the last commit."""
 
-    def __init__(
-        self, path: Path, identity: Identity, net: NetworkId, policy: Policy, now_ms: Callable[[], int]
+    def __init__(  # noqa: PLR0917 - the book's own
+        self,
+        path: Path,
+        identity: Identity,
+        net: NetworkId,
+        policy: Policy,
+        now_ms: Callable[[], int],
+        recovery: bytes = b"",
     ) -> None:
         self.net = net
         self.policy = policy
         self.now_ms = now_ms
-        self.vault = Vault(path, identity, net, now_ms)
+        self.vault = Vault(path, identity, net, now_ms, recovery)
         self.vouched_at: Callable[[NodeId], int] = lambda _: 0
         """What we vouched for at a peer in requests that are not settled (ucr). The requester's side says."""
         self._read: dict[bytes, Entry] = {}
@@ -87,14 +97,25 @@ class Journal:
         self.faulty: set[NodeId] = set()
         """Who we hold a proof of fraud against."""
         self.ahead = Ahead(self.vault.store)
+        self.successors = Successors()
         self.given_up: Counter[NodeId] = Counter()
         """What we signed away of our claims in transfers that we have not heard the end of (ucr)."""
         with self.reading():
             for peer, pair, unpaid in self.vault.store.pairs():
-                self.debts.put(peer, pair, unpaid)
+                if any(pair) or unpaid:
+                    self.debts.put(peer, pair, unpaid)
             self.ahead.load()
-            self.faulty.update(peer for peer, _, _ in self.vault.store.proofs())
+            for key, base in self.vault.store.documents(LINE_BASE):
+                self.debts.without_line(NodeId(key), int.from_bytes(base, "big"))
+            papers = self.vault.store.documents(ROTATION)
+            self.successors = Successors(read_rotation(one, self.net, known=True) for _, one in papers)
+            self.judge()
             self._require_sums()
+
+    def judge(self) -> None:
+        """Who is convicted by the proofs that are kept: a key, and who came after it."""
+        found = [self.successors.convicted(peer, proof) for peer, _, proof in self.vault.store.all_proofs()]
+        self.faulty = set().union(*found)
 
     def _require_sums(self) -> None:
         """The pairs repeat what the chain says; where they do not add up they are read from it again."""
@@ -104,8 +125,11 @@ class Journal:
         latest: dict[NodeId, Pair] = {}
         for row in self.vault.store.rows():
             entry = read_body(row.body, self.net)
-            if entry.kind != GENESIS:
+            if entry.kind not in (GENESIS, ROTATE):
                 latest[entry.peer] = pair_in(entry)
+            if entry.kind == FOLLOW:
+                for old in self.successors.before(entry.peer):
+                    latest[old] = Pair()
         for peer, pair in latest.items():
             self.debts.change(peer, pair=pair)
             self.vault.store.put_pair(peer, pair, self.debts.unpaid(peer))
@@ -157,6 +181,12 @@ class Journal:
             check_terms(found.entry)
         if found.entry.kind != kind:
             raise LedgerRefused(f"{KINDS[found.entry.kind]} instead of {KINDS[kind]}", reason="kind")
+        if author in self.successors:
+            raise LedgerRefused(
+                f"the key of {short(author)} was given up: {short(self.successors.account(author))} comes "
+                "after it",
+                reason="rotated",
+            )
         if found.entry.author != author:
             raise LedgerRefused(f"{KINDS[kind]} by somebody else than its sender", reason="wrong_key")
         if found.entry.peer != self.vault.chain.author:
@@ -189,7 +219,7 @@ class Journal:
         except Contradiction as error:
             author = found.entry.author
             self.vault.store.add_proof(author, error.kind, error.proof)
-            self.faulty.add(author)
+            self.faulty |= self.successors.convicted(author, error.proof)
             raise LedgerRefused(
                 f"{short(author)} signed two entries that cannot both be true ({error})", reason="fraud"
             ) from error

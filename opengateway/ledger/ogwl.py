@@ -186,10 +186,10 @@ def record_at(path: Path, offset: int) -> list[bytes]:
 
 
 def pieces(record: bytes) -> list[bytes]:
-    """`[body, signature]`; with the counterparty's half four, with its voucher and OPEN six. Raises
-    `ValueError`."""
+    """`[body, signature]`; with the counterparty's half four, with its voucher and OPEN six; with the
+    papers of a change of keys one more. Raises `ValueError`."""
     value = _decode(record)
-    if type(value) is not list or len(value) not in (2, 4, 6) or any(type(x) is not bytes for x in value):
+    if type(value) is not list or not 2 <= len(value) <= 6 or any(type(x) is not bytes for x in value):
         raise ValueError("a record is not [body, signature] or that and the counterparty's")
     return value
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from opengateway.errors import LedgerRefused
 from opengateway.identity import short
-from opengateway.ledger.audit_proof import convicts
+from opengateway.ledger.audit_proof import convicts, seqs_in
 from opengateway.ledger.journal import Journal
 from opengateway.units import NodeId
 
@@ -38,10 +38,22 @@ class Proofs:
             )
         if key in journal.faulty:
             return None
+        self._require_of_its_time(key, proof)
         journal.vault.require_writable()
         known = journal.vault.store.head(key) is not None or key in journal.debts
         if len(journal.faulty) >= STRANGERS and not known:
             raise LedgerRefused(f"{short(key)} is not known here, like {STRANGERS} others", reason="full")
         journal.vault.store.add_proof(key, found.kind, proof)
-        journal.faulty.add(key)
+        journal.faulty |= journal.successors.convicted(key, proof)
         return key
+
+    def _require_of_its_time(self, key: NodeId, proof: bytes) -> None:
+        """What a key signed after it was given up is void, so it convicts nobody: a thief may have it."""
+        rotation = self._journal.successors.rotations.get(key)
+        if rotation is None:
+            return
+        for seq in seqs_in(proof):
+            if seq >= rotation.rotate.entry.seq:
+                raise LedgerRefused(
+                    f"entry {seq} of {short(key)} is void: it had given up its key", reason="void"
+                )

@@ -8,6 +8,8 @@ checks by them; neither has any other.
     VOID                            - hold
 
 An ADJ moves `moved_in` by its amount, or `moved_out` by its hold: one leg of a transfer each (transfer.py).
+A CARRY and a FOLLOW add to the pair what an account brings that goes over to a new key (amount: served, hold:
+consumed, prompt_tokens: moved_in, completion_tokens: moved_out), a CARRY to the chain's totals as well.
 """
 
 from __future__ import annotations
@@ -16,10 +18,13 @@ from typing import NamedTuple
 
 from opengateway.ledger.entry import (
     ADJ,
+    CARRY,
     EARN,
+    FOLLOW,
     GENESIS,
     INTEGER_LIMIT,
     OPEN,
+    ROTATE,
     SETTLE,
     VOID,
     ZERO16,
@@ -71,6 +76,9 @@ def totals_after(before: Totals, entry: Entry) -> Totals:
         given += entry.amount
     elif entry.kind == VOID:
         held -= entry.hold
+    elif entry.kind == CARRY:
+        given += entry.amount
+        taken += entry.hold
     if held < 0:
         raise RuleBroken("E_TOTALS", "more released than held")
     if max(given, taken, held) >= INTEGER_LIMIT:
@@ -86,7 +94,15 @@ def pair_after(before: Pair, entry: Entry) -> Pair:
         return Pair(served + entry.amount, consumed, moved_in, moved_out)
     if entry.kind == ADJ:
         return Pair(served, consumed, moved_in + entry.amount, moved_out + entry.hold)
+    if entry.kind in (CARRY, FOLLOW):
+        more = brought(entry)
+        return Pair(*(total + new for total, new in zip(before, more, strict=True)))
     return before
+
+
+def brought(entry: Entry) -> Pair:
+    """What a CARRY or FOLLOW adds to the pair."""
+    return Pair(entry.amount, entry.hold, entry.prompt_tokens, entry.completion_tokens)
 
 
 def totals_in(entry: Entry) -> Totals:
@@ -115,6 +131,9 @@ def check_terms(entry: Entry) -> None:
         if bool(entry.amount) == bool(entry.hold):
             raise RuleBroken("E_AMOUNT", "an ADJ moves something, and in one direction")
         return
+    if entry.kind in (ROTATE, CARRY, FOLLOW):
+        _check_moved(entry)
+        return
     if entry.price_prompt > PRICE_CAP or entry.price_completion > PRICE_CAP:
         raise RuleBroken("E_PRICE", f"a price above the network's cap of {PRICE_CAP} ucr per token")
     total = cost(entry.prompt_tokens, entry.completion_tokens, entry.price_prompt, entry.price_completion)
@@ -134,6 +153,17 @@ def check_terms(entry: Entry) -> None:
         raise RuleBroken("E_AMOUNT", "an EARN holds nothing")
     if entry.kind == VOID and (entry.prompt_tokens or entry.completion_tokens or entry.digest != ZERO32):
         raise RuleBroken("E_AMOUNT", "a VOID is for a request that used nothing")
+
+
+def _check_moved(entry: Entry) -> None:
+    """The entries of a change of keys (rotation.py)."""
+    if entry.model or entry.price_prompt or entry.price_completion or entry.digest != ZERO32:
+        raise RuleBroken("E_ROTATE", "a change of keys has neither model nor price nor answer")
+    if entry.kind == ROTATE:
+        if any(brought(entry)) or entry.rid != ZERO16:
+            raise RuleBroken("E_ROTATE", "a ROTATE carries no request and no amounts")
+    elif not any(brought(entry)) or entry.rid != entry.link[:16]:
+        raise RuleBroken("E_ROTATE", "an account that moves brings something, and names why")
 
 
 def check_legs(before: Entry, entry: Entry) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import cbor2
 
 from opengateway.ledger.database import Database
-from opengateway.ledger.entry import OPEN, Entry, Signed, leaf_of, read_body
+from opengateway.ledger.entry import CARRY, FOLLOW, OPEN, Entry, Signed, leaf_of, read_body
 from opengateway.ledger.rules import Pair
 from opengateway.units import NodeId
 
@@ -62,6 +62,8 @@ _HALVES = (
     "(SELECT body, sig FROM new WHERE place = seq) WHERE seq IN (SELECT place FROM new)"
 )
 _ROW = "SELECT seq, leaf, body, sig, pbody, psig, peer, rid FROM entries"
+_HERE = "peer NOT IN (SELECT key FROM documents WHERE kind = 'rotation')"
+"""Whose key was given up is settled with by FOLLOW and CARRY."""
 _OPENING = "SELECT peer, rid, body, sig, at_ms, state, due, paid FROM openings"
 
 
@@ -227,7 +229,24 @@ class Store:
             self._names = set(self._db.all("SELECT kind, key FROM documents", ()))
         return self._names
 
+    def statement(self, peer: bytes) -> Row | None:
+        """Our latest entry about a change of keys between this peer and us."""
+        waiting = [row for key, row in self._fresh.items() if key[0] in (CARRY, FOLLOW) and key[1] == peer]
+        if waiting:
+            return waiting[-1]
+        found = self._db.one(f"{_ROW} WHERE kind IN (7, 8) AND peer = ? ORDER BY seq DESC LIMIT 1", (peer,))
+        return Row._make(found) if found else None
+
+    def all_proofs(self) -> list[tuple[NodeId, str, bytes]]:
+        return [*self.proofs(), *((NodeId(key), kind, proof) for key, kind, proof in self._proofs)]
+
     # What is there, without what waits.
+
+    def last_earned(self, peer: bytes) -> Row | None:
+        """Our last EARN for a SETTLE of this peer."""
+        where = "WHERE kind = 3 AND peer = ? AND psig IS NOT NULL ORDER BY seq DESC LIMIT 1"
+        found = self._db.one(f"{_ROW} {where}", (peer,))
+        return Row._make(found) if found else None
 
     def documents(self, kind: str) -> Iterator[tuple[bytes, bytes]]:
         yield from self._db.all("SELECT key, value FROM documents WHERE kind = ? ORDER BY key", (kind,))
@@ -263,7 +282,9 @@ class Store:
 
     def unanswered(self, limit: int) -> Iterator[Row]:
         """SETTLEs without the worker's EARN, oldest first."""
-        for found in self._db.all(f"{_ROW} WHERE kind = 2 AND psig IS NULL ORDER BY seq LIMIT ?", (limit,)):
+        for found in self._db.all(
+            f"{_ROW} WHERE kind = 2 AND psig IS NULL AND {_HERE} ORDER BY seq LIMIT ?", (limit,)
+        ):
             yield Row._make(found)
 
     def holds(self) -> Iterator[Row]:
@@ -274,6 +295,10 @@ class Store:
     def proofs(self) -> Iterator[tuple[NodeId, str, bytes]]:
         for peer, kind, proof in self._db.all("SELECT peer, kind, proof FROM proofs", ()):
             yield NodeId(peer), kind, proof
+
+    def heads(self) -> Iterator[Signed]:
+        for net, body, signature in self._db.all("SELECT net, body, sig FROM heads", ()):
+            yield Signed(read_body(body, net), body, leaf_of(body), signature)
 
     def pool(self) -> tuple[int, int]:
         found = self._db.one("SELECT forgiven, at_ms FROM pool", ())

@@ -17,7 +17,7 @@ from opengateway.errors import DiskFull, LedgerMismatch, LedgerReadOnly, SetupEr
 from opengateway.home import write_atomically
 from opengateway.identity import Identity, short
 from opengateway.ledger.chain import Chain, checked
-from opengateway.ledger.entry import ENTRY_LIMIT, EntryInvalid, Signed, read_body
+from opengateway.ledger.entry import ENTRY_LIMIT, ROTATE, EntryInvalid, Signed, read_body
 from opengateway.ledger.mark import Mark, Position
 from opengateway.ledger.rules import RuleBroken
 from opengateway.ledger.space import Space
@@ -33,8 +33,16 @@ _MAKE_ROOM = "make room on the disk of the node's home folder"
 class Vault:
     """Chain, database and mark as one thing. `damage` says why it is read-only, and is empty if it is not."""
 
-    def __init__(self, path: Path, identity: Identity, net: NetworkId, now_ms: Callable[[], int]) -> None:
-        """Raises `HomeBusy`, `LedgerMismatch`, `DiskFull`, `SetupError` (not writable)."""
+    def __init__(
+        self,
+        path: Path,
+        identity: Identity,
+        net: NetworkId,
+        now_ms: Callable[[], int],
+        recovery: bytes = b"",
+    ) -> None:
+        """`recovery`: SHA-256 of the key that a new chain commits to, if it is not kept beside it. Raises
+        `HomeBusy`, `LedgerMismatch`, `DiskFull`, `SetupError` (not writable)."""
         self.now_ms = now_ms
         self.chain = Chain(identity, net)
         self.damage = ""
@@ -57,8 +65,7 @@ class Vault:
             self.store = self._open(path)
             self._mark.fresh = False
             if not self.damage and not self.chain.entries:
-                recovery = Identity.load_or_create(path.with_name("recovery.key"))
-                new = self.chain.genesis(hashlib.sha256(recovery.node_id).digest(), now_ms())
+                new = self.chain.genesis(recovery or _recovery_of(path), now_ms())
                 self.chain.advance(new)
                 self.store.add_entry(new)
                 self.commit()
@@ -130,6 +137,8 @@ class Vault:
             self._require_ours(store)
         for entry in checked(rows, self.chain.author, self.chain.net):
             self.chain.advance(entry)  # one by one: what is read-only shows as far as it is sound
+            if entry.entry.kind == ROTATE:
+                self.damage = f"its key was given up: {short(entry.entry.peer)} comes after it"
         if len(rows) != min(count, TAIL):
             raise RuleBroken("E_SEQ", "entries are missing from the database")
         mark = self._mark.position
@@ -251,3 +260,8 @@ class Vault:
         """Drops what was not committed."""
         self.store.close()
         self._mark.close()
+
+
+def _recovery_of(path: Path) -> bytes:
+    """Made on first use, beside the ledger; to be moved off the machine."""
+    return hashlib.sha256(Identity.load_or_create(path.with_name("recovery.key")).node_id).digest()

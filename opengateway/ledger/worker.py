@@ -61,7 +61,8 @@ class Worker:
             for opening in store.serving():
                 self._serving[opening.peer, opening.rid] = opening
                 self._leaves[leaf_of(opening.body)] = opening.peer, opening.rid
-                self._journal.debts.change(opening.peer, reserved=opening.due)
+                account = self._journal.successors.account(opening.peer)
+                self._journal.debts.change(account, reserved=opening.due)
 
     def admit(
         self,
@@ -94,7 +95,7 @@ class Worker:
                 check(requester, new)
         journal.remember(new)
         row = Opening(requester, entry.rid, new.body, new.signature, now, ADMITTED, entry.hold)
-        self._put(row, reserved=entry.hold)
+        self.put(row, reserved=entry.hold)
         vault.store.put_pool(self._pool.forgiven, self._pool.at_ms)
         return Admission(
             requester, entry.rid, entry.model, entry.hold, u, entry.prompt_tokens, entry.completion_tokens
@@ -108,7 +109,7 @@ class Worker:
         left = self._pool.left(policy, debts.exposed, self._journal.now_ms()) + standing.exposed
         return unsecured_part(price, standing, left, policy, trusted=requester not in self._journal.faulty)
 
-    def _put(self, opening: Opening, *, reserved: int = 0, unpaid: int = 0) -> None:
+    def put(self, opening: Opening, *, reserved: int = 0, unpaid: int = 0) -> None:
         """A request in its new state, and what that changes in the pair (differences, ucr)."""
         debts, store = self._journal.debts, self._journal.vault.store
         key = opening.peer, opening.rid
@@ -117,15 +118,16 @@ class Worker:
             self._leaves[leaf_of(opening.body)] = key
         elif self._serving.pop(key, None):
             self._leaves.pop(leaf_of(opening.body), None)
-        debts.change(opening.peer, reserved=reserved, unpaid=unpaid)
+        account = self._journal.successors.account(opening.peer)
+        debts.change(account, reserved=reserved, unpaid=unpaid)
         store.put_opening(opening)
         if unpaid:
-            store.put_pair(opening.peer, debts.pair(opening.peer), debts.unpaid(opening.peer))
+            store.put_pair(account, debts.pair(account), debts.unpaid(account))
 
     def release(self, rid: bytes, requester: NodeId) -> None:
         opening = self._serving.get((requester, rid))
         if opening and not self._journal.vault.damage:
-            self._put(opening._replace(state=RELEASED, due=0), reserved=-opening.due)
+            self.put(opening._replace(state=RELEASED, due=0), reserved=-opening.due)
 
     def vouched(self, voucher: bytes, requester: NodeId) -> int:
         journal = self._journal
@@ -168,9 +170,9 @@ class Worker:
         worth = cost(prompt_tokens, completion_tokens, entry.price_prompt, entry.price_completion)
         new = opening._replace(due=min(entry.hold, worth))
         if opening.state in (ADMITTED, DELIVERED):
-            self._put(new._replace(state=DELIVERED), reserved=new.due - opening.due)
+            self.put(new._replace(state=DELIVERED), reserved=new.due - opening.due)
         else:
-            self._put(new, unpaid=_missing(new) - _missing(opening))
+            self.put(new, unpaid=missing(new) - missing(opening))
 
     def earn(self, settle: bytes, requester: NodeId) -> bytes:
         journal = self._journal
@@ -244,7 +246,7 @@ class Worker:
             return
         author = half.entry.author
         self._journal.vault.store.add_proof(author, UNDER_SETTLE, under_settle_proof(half, voucher))
-        self._journal.faulty.add(author)
+        self._journal.judge()
         raise LedgerRefused(
             f"settles {half.entry.amount} ucr, {voucher.voucher.amount} were vouched for", reason="fraud"
         )
@@ -254,11 +256,11 @@ class Worker:
         new = opening._replace(state=SETTLED, paid=opening.paid + earned.entry.amount)
         debts.change(opening.peer, pair=pair_in(earned.entry))
         if opening.state == ADMITTED:  # what was delivered is not known yet: `delivered` will say
-            self._put(new._replace(due=0), reserved=-opening.due)
+            self.put(new._replace(due=0), reserved=-opening.due)
         elif opening.state == DELIVERED:
-            self._put(new, reserved=-opening.due, unpaid=_missing(new))
+            self.put(new, reserved=-opening.due, unpaid=missing(new))
         else:
-            self._put(new, unpaid=_missing(new) - _missing(opening))
+            self.put(new, unpaid=missing(new) - missing(opening))
         self._journal.vault.store.put_pair(opening.peer, debts.pair(opening.peer), debts.unpaid(opening.peer))
 
     def sweep(self) -> None:
@@ -271,10 +273,10 @@ class Worker:
         late = now - self._journal.policy.settle_within_ms
         for opening in [o for o in self._serving.values() if o.state == DELIVERED and o.at_ms < late]:
             voucher = self._voucher(leaf_of(opening.body))
-            if voucher and voucher.voucher.amount:
+            if voucher and voucher.voucher.amount and opening.peer not in self._journal.successors:
                 self._earn_by(voucher, opening)
             else:
-                self._put(opening._replace(state=UNPAID), reserved=-opening.due, unpaid=opening.due)
+                self.put(opening._replace(state=UNPAID), reserved=-opening.due, unpaid=opening.due)
 
     def _earn_by(self, voucher: SignedVoucher, opening: Opening) -> None:
         """The requester is gone: its last voucher stands for the SETTLE that never came."""
@@ -283,6 +285,11 @@ class Worker:
         self._pay(opening, self._journal.vault.append(self._journal.next(draft)))
         self._journal.ahead.change(opening.peer, terms.amount)
 
+    def left_open(self, peer: NodeId) -> list[Opening]:
+        """Requests by the keys that this one came after, served and not settled."""
+        account = self._journal.successors.account
+        return [o for o in self._serving.values() if o.peer != peer and account(o.peer) == peer]
+
     def forget_unserved(self) -> None:
         """After a start: what was admitted by the former life and never delivered costs nothing, but for
         what was vouched for."""
@@ -290,9 +297,9 @@ class Worker:
             voucher = self._voucher(leaf_of(opening.body))
             due = voucher.voucher.amount if voucher else 0
             state = DELIVERED if voucher else RELEASED
-            self._put(opening._replace(state=state, due=due), reserved=due - opening.due)
+            self.put(opening._replace(state=state, due=due), reserved=due - opening.due)
 
 
-def _missing(opening: Opening) -> int:
+def missing(opening: Opening) -> int:
     """ucr of an ended request that were delivered and not paid."""
     return max(0, opening.due - opening.paid)

@@ -18,6 +18,11 @@ export class Ahead {
     this.sums.set(key, (this.sums.get(key) ?? 0n) + ucr);
   }
 
+  // The account went over to another key.
+  close(peer) {
+    this.sums.delete(peer.toString("hex"));
+  }
+
   // An EARN with what stands beside it.
   earned(e, parts, net) {
     if (parts.length === 4) {

@@ -1,10 +1,11 @@
 // The audit of one chain, entry by entry.
 import { Ahead } from "./ahead.mjs";
 import {
-  ADJ, Broken, EARN, GENESIS, OPEN, ROTATE, SETTLE, VOID, genuine, leafOf, readSigned, same,
+  ADJ, Broken, CARRY, EARN, FOLLOW, GENESIS, OPEN, ROTATE, SETTLE, VOID, genuine, leafOf, readSigned, same,
 } from "./entry.mjs";
 import { pieces } from "./file.mjs";
 import * as rules from "./rules.mjs";
+import { checkMoved, checkStatement } from "./rotation.mjs";
 import { Frontier } from "./tree.mjs";
 import { readVoucher, vouchedBy } from "./voucher.mjs";
 
@@ -18,6 +19,7 @@ export class Chain {
     this.previous = null;
     this.tree = new Frontier();
     this.pairs = new Map();
+    this.closed = new Map(); // keys that were given up -> who came after
     this.opens = new Map();
     this.ahead = new Ahead();
     this.requests = new Map();
@@ -63,7 +65,8 @@ export class Chain {
     this.halves(e, parts.slice(2));
     this.compareEvidence(e);
     this.previous = e;
-    if (e.kind !== GENESIS) {
+    if (this.closed.has(latin(e.peer))) this.finding("E_ROTATE", "with a key that was given up before");
+    else if (e.kind !== GENESIS) {
       this.pairs.set(latin(e.peer), e);
       this.once(this.requests, `${e.kind}` + latin(e.peer, e.rid), e, "E_DUPRID", false);
     }
@@ -138,6 +141,14 @@ export class Chain {
       return;
     }
     if (e.kind === EARN) this.broken(() => this.ahead.earned(e, parts, this.net));
+    if (e.kind === CARRY || e.kind === FOLLOW) {
+      this.moved(e, parts);
+      return;
+    }
+    if (parts.length % 2 === 1) {
+      this.finding("E_FORMAT", "papers where there is no change of keys");
+      return;
+    }
     if (e.kind !== SETTLE && e.kind !== EARN) {
       if (parts.length) this.finding("E_PEERKIND", "a counterparty's half where there is none to have");
       return;
@@ -158,6 +169,30 @@ export class Chain {
     this.broken(() => this.ahead.compared(e, half, this.index));
     if (half.kind === SETTLE) this.note(half.link, half);
     if (earn.t > settle.t + rules.HALVES_APART) this.finding("W_PAIRTIME", "earned long after it was settled");
+  }
+
+  moved(e, parts) {
+    const closes = (old, next, follow) => {
+      const known = this.pairs.get(latin(old)) ?? rules.NOTHING;
+      this.closed.set(latin(old), next);
+      this.ahead.close(old);
+      this.pairs.delete(latin(old));
+      if (rules.brought(follow).some(([name, all]) => known[name] !== all)) {
+        throw new Broken("E_PAIR", "moves something else than the account with the old key holds");
+      }
+    };
+    const before = this.previous === null ? CARRY : this.previous.kind;
+    this.broken(() => checkMoved(e, parts, this.net, before, closes));
+    if (parts.length === 1 && e.kind === CARRY) this.finding("W_NOCOUNTER", "the other side has not answered yet");
+    if (parts.length < 2) return;
+    const half = this.half(e, parts);
+    if (half !== null) this.broken(() => checkStatement(e, half, parts.length % 2 === 0));
+  }
+
+  // The key under which the account with this one ended.
+  account(key) {
+    for (let at = 0; at < this.closed.size && this.closed.has(key); at += 1) key = latin(this.closed.get(key));
+    return key;
   }
 
   // A debt that a transfer took away: its creditor must have signed that it gave the claim up.
@@ -242,8 +277,9 @@ export class Chain {
       if (opening.hold > 0n) this.add("W_UNSETTLED", Number(opening.seq), `${opening.hold} ucr are held`, false);
     }
     for (const { peer, served, index } of this.ahead.claims) {
-      const spent = this.pairs.get(latin(peer)).consumed;
-      if (served > spent + (held.get(latin(peer)) ?? 0n)) {
+      const account = this.account(latin(peer));
+      const spent = (this.pairs.get(account) ?? rules.NOTHING).consumed;
+      if (served > spent + (held.get(account) ?? 0n)) {
         this.add("E_PAIRVIEW", index, `a peer claims ${served} ucr earned here, where ${spent} were spent at it`, false);
       }
     }

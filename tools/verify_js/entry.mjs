@@ -2,8 +2,8 @@
 import { decode, isBytes, isInt, isText } from "./cbor.mjs";
 import { sha256, verify } from "./ed25519.mjs";
 
-export const [GENESIS, OPEN, SETTLE, EARN, ADJ, ROTATE, VOID] = [0n, 1n, 2n, 3n, 4n, 5n, 6n];
-const KINDS = new Set([GENESIS, OPEN, SETTLE, EARN, ADJ, ROTATE, VOID]);
+export const [GENESIS, OPEN, SETTLE, EARN, ADJ, ROTATE, VOID, CARRY, FOLLOW] = [0n, 1n, 2n, 3n, 4n, 5n, 6n, 7n, 8n];
+const KINDS = new Set([GENESIS, OPEN, SETTLE, EARN, ADJ, ROTATE, VOID, CARRY, FOLLOW]);
 const LIMIT = 1n << 62n;
 const NAMES = [
   "version", "kind", "net", "author", "seq", "prev", "t", "peer", "rid", "link", "model", "ptok", "ctok",

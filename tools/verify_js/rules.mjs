@@ -1,5 +1,5 @@
 // What an entry must say, what follows from the one before it, and which two entries prove a lie.
-import { ADJ, Broken, EARN, GENESIS, OPEN, ROTATE, SETTLE, VOID, same, zeros } from "./entry.mjs";
+import { ADJ, Broken, CARRY, EARN, FOLLOW, GENESIS, OPEN, ROTATE, SETTLE, VOID, same, zeros } from "./entry.mjs";
 import { sha256, verify } from "./ed25519.mjs";
 
 const LIMIT = 1n << 62n;
@@ -33,6 +33,15 @@ export function checkTerms(e) {
     if ((e.amount === 0n) === (e.hold === 0n)) fail("E_AMOUNT", "an ADJ moves something, in one direction");
     return;
   }
+  if (e.kind === ROTATE || e.kind === CARRY || e.kind === FOLLOW) {
+    if (e.model || carries("pp", "pc") || !zeros(e.digest)) fail("E_ROTATE", "neither model nor price nor answer");
+    const brings = carries("amount", "hold", "ptok", "ctok");
+    if (e.kind === ROTATE && (brings || !zeros(e.rid))) fail("E_ROTATE", "a ROTATE carries no amounts");
+    if (e.kind !== ROTATE && (!brings || !same(e.rid, e.link.subarray(0, 16)))) {
+      fail("E_ROTATE", "an account that moves brings something, and names why");
+    }
+    return;
+  }
   if (e.pp > PRICE_CAP || e.pc > PRICE_CAP) fail("E_PRICE", "a price above the network's cap");
   const total = e.ptok * e.pp + e.ctok * e.pc;
   if (e.kind === OPEN) {
@@ -56,9 +65,15 @@ function totalsFollow(a, b) {
   if (b.kind === SETTLE) taken += b.amount;
   if (b.kind === SETTLE || b.kind === VOID) held -= b.hold;
   if (b.kind === EARN) given += b.amount;
+  if (b.kind === CARRY) {
+    given += b.amount;
+    taken += b.hold;
+  }
   if (held < 0n || [given, taken, held].some((sum) => sum >= LIMIT)) return false;
   return given === b.given && taken === b.taken && held === b.held;
 }
+
+export const brought = (e) => [["served", e.amount], ["consumed", e.hold], ["movedIn", e.ptok], ["movedOut", e.ctok]];
 
 export function pairFollows(before, e) {
   const after = { ...before };
@@ -67,6 +82,9 @@ export function pairFollows(before, e) {
   if (e.kind === ADJ) {
     after.movedIn += e.amount;
     after.movedOut += e.hold;
+  }
+  if (e.kind === CARRY || e.kind === FOLLOW) {
+    for (const [name, more] of brought(e)) after[name] += more;
   }
   return PAIR.every((name) => after[name] === e[name]);
 }
@@ -145,10 +163,6 @@ export function contradiction(first, second) {
 
 // The last entry of a chain whose key was given up, by leave of the recovery key in the GENESIS.
 export function checkRotate(e, parts, recovery) {
-  const sums = ["ptok", "ctok", "pp", "pc", "amount", "hold"];
-  if (sums.some((name) => e[name] !== 0n) || e.model || !zeros(e.rid) || !zeros(e.digest)) {
-    fail("E_ROTATE", "a ROTATE carries no request and no amounts");
-  }
   if (!same(e.link, recovery)) fail("E_ROTATE", "by another recovery key than the GENESIS commits to");
   const [key, signature] = parts;
   if (parts.length !== 2 || !same(sha256(key), recovery)) fail("E_ROTATE", "not by the recovery key");
