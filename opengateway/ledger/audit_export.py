@@ -14,6 +14,7 @@ from opengateway.ledger.ogwl import FORMAT, LENGTH, MAGIC, TRAILER
 from opengateway.wire import cbor
 
 EARN = 3
+MOVED = (7, 8)
 
 
 class NotALedger(ValueError):
@@ -60,12 +61,15 @@ def _write(db: sqlite3.Connection, file: BinaryIO) -> int:
 
     write(MAGIC)
     record([FORMAT, genesis[2], genesis[3], time.time_ns() // 1_000_000, found[0]])
+    papers = _papers(db)
     for kind, leaf_peer, rid, *parts in db.execute(
         "SELECT kind, peer, rid, body, sig, pbody, psig FROM entries ORDER BY seq"
     ):
         beside = [part for part in parts[2:] if part is not None]
         if kind == EARN and not beside:
             beside = _vouched(db, leaf_peer, rid)
+        if kind in MOVED and rid in papers:
+            beside.append(papers[rid])
         record([*parts[:2], *beside])
     proofs = [proof for (proof,) in db.execute("SELECT proof FROM proofs")]
     record([TRAILER, _vouchers(db), _checkpoints(db), proofs])
@@ -84,6 +88,15 @@ def _voucher(db: sqlite3.Connection, opening: tuple[bytes, bytes]) -> list[bytes
     found = db.execute("SELECT value FROM documents WHERE kind = 'voucher' AND key = ?", (leaf,)).fetchone()
     voucher: Any = cbor.decode(found[0]) if found else None
     return [*voucher, *opening] if voucher else []
+
+
+def _papers(db: sqlite3.Connection) -> dict[bytes, bytes]:
+    """Of changes of keys, by the request id of the entries that move accounts by them."""
+    found: dict[bytes, bytes] = {}
+    for (value,) in db.execute("SELECT value FROM documents WHERE kind = 'rotation'"):
+        papers: Any = cbor.decode(value)
+        found[hashlib.sha256(b"\x00" + papers[2][0]).digest()[:16]] = value
+    return found
 
 
 def _vouchers(db: sqlite3.Connection) -> list[list[bytes]]:

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 import cbor2
 
-from opengateway.ledger.entry import EARN, leaf_of, read_body, read_wire
+from opengateway.ledger.entry import CARRY, EARN, FOLLOW, leaf_of, read_body, read_wire
 from opengateway.ledger.ogwl import FORMAT, LENGTH, MAGIC, TRAILER
 from opengateway.ledger.requester import MINE
 from opengateway.ledger.rotation import read_rotation
@@ -47,7 +47,7 @@ def write_export(out: BinaryIO, store: Store, net: NetworkId, author: NodeId, cr
         if written == count:
             break
         beside = [item for item in row[4:6] if item is not None]
-        if row.rid in papers:
+        if row.rid in papers and read_body(row.body, net).kind in (CARRY, FOLLOW):
             beside.append(papers[row.rid])
         file.record([row.body, row.signature, *(beside or _vouched(store, row, net))])
         written += 1

@@ -161,8 +161,8 @@ import sys
 ALLOWED = {"nacl", "cbor2", "cffi", "_cffi_backend", "opengateway", "_sodium"} | sys.stdlib_module_names
 OURS = {"units", "errors", "identity", "wire", "wire.cbor", "ledger"}
 LEDGER = (
-    *("audit", "entry", "evidence", "findings", "head", "merkle", "ogwl", "price", "rules", "voucher"),
-    "witness",
+    *("audit", "entry", "evidence", "findings", "head", "merkle", "ogwl", "price", "rotation", "rules"),
+    *("voucher", "witness"),
 )
 
 
