@@ -19,7 +19,7 @@ from opengateway.ledger.audit_certificate import (
     check_prefix,
     read_certificate,
 )
-from opengateway.ledger.audit_chain import Context
+from opengateway.ledger.audit_chunk import Context
 from opengateway.ledger.audit_policy import Policy
 from opengateway.ledger.audit_pool import audit_chunks
 from opengateway.ledger.audit_trailer import (

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 
-from opengateway.ledger.audit_chain import ChunkResult, Context, audit_chunk
+from opengateway.ledger.audit_chain import audit_chunk
+from opengateway.ledger.audit_chunk import ChunkResult, Context
 from opengateway.ledger.ogwl import Chunk
 
 AHEAD = 3

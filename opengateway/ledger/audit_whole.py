@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from opengateway.ledger.audit_ahead import Ahead
-from opengateway.ledger.audit_chain import ChunkResult, Context, Found, at_spot, spot_of
+from opengateway.ledger.audit_chunk import ChunkResult, Context, Found, at_spot, spot_of
 from opengateway.ledger.entry import ADJ, Signed
 from opengateway.ledger.evidence import Columns, Held, genuine
 from opengateway.ledger.findings import Report

@@ -19,6 +19,7 @@ from opengateway.ledger.entry import (
     sign,
     signed_by_author,
 )
+from opengateway.ledger.rows import Row
 from opengateway.ledger.rules import (
     Pair,
     RuleBroken,
@@ -28,7 +29,6 @@ from opengateway.ledger.rules import (
     totals_after,
     totals_in,
 )
-from opengateway.ledger.store import Row
 from opengateway.units import NetworkId, NodeId
 
 NO_TERMS = Terms()

@@ -11,7 +11,8 @@ from opengateway.ledger.entry import CARRY, EARN, FOLLOW, leaf_of, read_body, re
 from opengateway.ledger.ogwl import FORMAT, LENGTH, MAGIC, TRAILER
 from opengateway.ledger.requester import MINE
 from opengateway.ledger.rotation import read_rotation
-from opengateway.ledger.store import Row, Store
+from opengateway.ledger.rows import Row
+from opengateway.ledger.store import Store
 from opengateway.ledger.successors import ROTATION
 from opengateway.ledger.worker import THEIRS
 from opengateway.units import NetworkId, NodeId

@@ -31,8 +31,8 @@ from opengateway.ledger.entry import (
     require_signature,
 )
 from opengateway.ledger.rotation import read_rotation
+from opengateway.ledger.rows import Row
 from opengateway.ledger.rules import Pair, RuleBroken, check_terms, pair_in
-from opengateway.ledger.store import Row
 from opengateway.ledger.successors import LINE_BASE, ROTATION, Successors
 from opengateway.ledger.vault import Vault
 from opengateway.ledger.witness import Contradiction, compare

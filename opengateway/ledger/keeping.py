@@ -13,7 +13,7 @@ from __future__ import annotations
 from opengateway.ledger.cosign import Cosigning
 from opengateway.ledger.entry import leaf_of, read_wire
 from opengateway.ledger.journal import Journal
-from opengateway.ledger.store import ADMITTED, DELIVERED, Row
+from opengateway.ledger.rows import ADMITTED, DELIVERED, Row
 from opengateway.ledger.worker import THEIRS
 from opengateway.units import NodeId
 from opengateway.wire import cbor

@@ -25,8 +25,8 @@ from opengateway.ledger.entry import ADJ, EARN, GENESIS, OPEN, SETTLE, VOID, Ent
 from opengateway.ledger.evidence import genuine, read_signed
 from opengateway.ledger.journal import Journal
 from opengateway.ledger.requester import MINE, RESTS
+from opengateway.ledger.rows import SETTLED
 from opengateway.ledger.rules import RuleBroken, check_terms, pair_in, rest_rid, totals_after, totals_in
-from opengateway.ledger.store import SETTLED
 from opengateway.ledger.voucher import SignedVoucher, read_voucher, vouched_by
 from opengateway.units import NodeId
 from opengateway.wire import cbor

@@ -8,8 +8,8 @@ from opengateway.ledger.chain import Draft
 from opengateway.ledger.entry import EARN, OPEN, SETTLE, VOID, ZERO32, Entry, Signed, Terms
 from opengateway.ledger.journal import Journal, refusing
 from opengateway.ledger.price import cost
+from opengateway.ledger.rows import Row, wire_of
 from opengateway.ledger.rules import check_halves, pair_in, rest_rid
-from opengateway.ledger.store import Row, wire_of
 from opengateway.ledger.voucher import SignedVoucher, Voucher, read_voucher, sign_voucher
 from opengateway.units import NodeId
 

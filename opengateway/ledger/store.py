@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
-
-import cbor2
+from typing import Any, TypeVar
 
 from opengateway.ledger.database import Database
 from opengateway.ledger.entry import CARRY, FOLLOW, OPEN, Entry, Signed, leaf_of, read_body
+from opengateway.ledger.rows import Opening, Row
 from opengateway.ledger.rules import Pair
 from opengateway.units import NodeId
 
@@ -22,40 +21,6 @@ RECENT = 2048
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
-
-ADMITTED, DELIVERED, SETTLED, RELEASED, UNPAID = range(5)
-
-
-class Opening(NamedTuple):
-    """A requester's OPEN that we admitted. `due`: what we delivered is worth; `paid`: what was settled."""
-
-    peer: NodeId
-    rid: bytes
-    body: bytes
-    signature: bytes
-    at_ms: int
-    state: int = ADMITTED
-    due: int = 0
-    paid: int = 0
-
-
-class Row(NamedTuple):
-    """One stored entry with its counterparty's half."""
-
-    seq: int
-    leaf: bytes
-    body: bytes
-    signature: bytes
-    peer_body: bytes | None
-    peer_signature: bytes | None
-    peer: bytes
-    rid: bytes
-
-
-def wire_of(row: Row) -> bytes:
-    """What travels, from storage."""
-    return cbor2.dumps((row.body, row.signature))
-
 
 _HALVES = (
     "WITH new(body, sig, place) AS (VALUES(?,?,?)) UPDATE entries SET (pbody, psig) = "

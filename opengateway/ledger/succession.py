@@ -20,11 +20,12 @@ from opengateway.ledger.entry import CARRY, FOLLOW, SETTLE, Entry, EntryInvalid,
 from opengateway.ledger.journal import Journal, refusing
 from opengateway.ledger.requester import Requester
 from opengateway.ledger.rotation import Rotation, RotationInvalid, read_rotation
+from opengateway.ledger.rows import ADMITTED, RELEASED, SETTLED, wire_of
 from opengateway.ledger.rules import Pair, check_terms, pair_in
 from opengateway.ledger.stamps import STAMP
-from opengateway.ledger.store import ADMITTED, RELEASED, SETTLED, Store, wire_of
+from opengateway.ledger.store import Store
 from opengateway.ledger.successors import LINE_BASE, ROTATION
-from opengateway.ledger.worker import Worker, missing
+from opengateway.ledger.worker import Worker
 from opengateway.units import NodeId
 
 logger = logging.getLogger(__name__)
@@ -225,7 +226,7 @@ class Succession:
             covered = min(opening.due, amount)
             amount -= covered
             done = opening._replace(state=SETTLED, paid=covered)
-            self._worker.put(done, reserved=-opening.due, unpaid=missing(done))
+            self._worker.put(done, reserved=-opening.due, unpaid=done.missing)
         if less := min(amount, debts.unpaid(peer)):
             debts.change(peer, unpaid=-less)
             self._journal.vault.store.put_pair(peer, debts.pair(peer), debts.unpaid(peer))

@@ -11,9 +11,10 @@ from opengateway.identity import Identity
 from opengateway.ledger.book import Book
 from opengateway.ledger.requester import MINE
 from opengateway.ledger.rotation import Rotation
+from opengateway.ledger.rows import DELIVERED
 from opengateway.ledger.rules import Pair
 from opengateway.ledger.stamps import STAMP
-from opengateway.ledger.store import DELIVERED, Store
+from opengateway.ledger.store import Store
 from opengateway.ledger.successors import LINE_BASE, ROTATION
 from opengateway.ledger.voucher import read_voucher
 from opengateway.units import NetworkId, NodeId

@@ -26,8 +26,8 @@ from opengateway.ledger.mandate import (
     read_receipt,
 )
 from opengateway.ledger.promises import Promises
+from opengateway.ledger.rows import wire_of
 from opengateway.ledger.rules import check_counter_leg, check_terms, pair_in
-from opengateway.ledger.store import wire_of
 from opengateway.units import NodeId, show_credits
 
 VALID_MS = 5 * 60_000

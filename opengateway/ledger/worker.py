@@ -17,8 +17,8 @@ from opengateway.ledger.chain import Draft
 from opengateway.ledger.entry import EARN, OPEN, SETTLE, ZERO32, Entry, Signed, Terms, leaf_of
 from opengateway.ledger.journal import Journal, refusing
 from opengateway.ledger.price import Price, cost
+from opengateway.ledger.rows import ADMITTED, DELIVERED, RELEASED, SETTLED, UNPAID, Opening, Row, wire_of
 from opengateway.ledger.rules import CLOCKS_APART_MS, check_release, check_views, pair_in, rest_rid
-from opengateway.ledger.store import ADMITTED, DELIVERED, RELEASED, SETTLED, UNPAID, Opening, Row, wire_of
 from opengateway.ledger.voucher import (
     UNDER_SETTLE,
     SignedVoucher,
@@ -172,7 +172,7 @@ class Worker:
         if opening.state in (ADMITTED, DELIVERED):
             self.put(new._replace(state=DELIVERED), reserved=new.due - opening.due)
         else:
-            self.put(new, unpaid=missing(new) - missing(opening))
+            self.put(new, unpaid=new.missing - opening.missing)
 
     def earn(self, settle: bytes, requester: NodeId) -> bytes:
         journal = self._journal
@@ -258,9 +258,9 @@ class Worker:
         if opening.state == ADMITTED:  # what was delivered is not known yet: `delivered` will say
             self.put(new._replace(due=0), reserved=-opening.due)
         elif opening.state == DELIVERED:
-            self.put(new, reserved=-opening.due, unpaid=missing(new))
+            self.put(new, reserved=-opening.due, unpaid=new.missing)
         else:
-            self.put(new, unpaid=missing(new) - missing(opening))
+            self.put(new, unpaid=new.missing - opening.missing)
         self._journal.vault.store.put_pair(opening.peer, debts.pair(opening.peer), debts.unpaid(opening.peer))
 
     def sweep(self) -> None:
@@ -298,8 +298,3 @@ class Worker:
             due = voucher.voucher.amount if voucher else 0
             state = DELIVERED if voucher else RELEASED
             self.put(opening._replace(state=state, due=due), reserved=due - opening.due)
-
-
-def missing(opening: Opening) -> int:
-    """ucr of an ended request that were delivered and not paid."""
-    return max(0, opening.due - opening.paid)
