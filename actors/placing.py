@@ -56,6 +56,7 @@ class Placing:
             tried=frozenset(job.tried),
             here=here,
             patient=isinstance(job.why, AllBusy),
+            needs=job.request.needs,
         )
         if isinstance(choice, AllBusy):
             turns.queue(job, choice)

@@ -41,9 +41,9 @@ class Queueing:
         """Give every waiting job another try, in order. Once one has found everyone busy, the others
         that want the same model would, too."""
         waiting = self._flight.waiting
-        stuck: set[tuple[str, str, bool]] = set()
+        stuck: set[tuple[str, str, bool, frozenset[str]]] = set()
         for job in tuple(waiting):
-            kind = (job.request.model, job.scope, job.origin is None)
+            kind = (job.request.model, job.scope, job.origin is None, frozenset(job.request.needs))
             if kind not in stuck and waiting.leave(job):
                 self._flight.turns.place(job)
                 if job in waiting:

@@ -149,7 +149,10 @@ class Scheduler(Actor[SchedulerMessage]):
         if why := self._closed():
             self._ending.refuse(job, EngineUnavailable(why, hint="ask another node"))
             return
-        choice = self._market.choose_here(job.request.model, job.origin, private=self._private)
+        request = job.request
+        choice = self._market.choose_here(
+            request.model, job.origin, private=self._private, needs=request.needs
+        )
         room = PEER_QUEUE * max(1, self._market.slots())
         if isinstance(choice, AllBusy) and self._flight.waiting.of_peers() < room:
             price = self._market.local_price(job.request.model)

@@ -28,6 +28,7 @@ from opengateway.schema import (
     problem,
     setting,
     typed,
+    unfolded,
     unknown,
 )
 from opengateway.sections import (
@@ -54,6 +55,9 @@ class Config:
     cluster_registry_url: str = setting("", "file or URL that lists the clusters", form="location")
     node_name: str = setting("", "what others see; empty is the host name", form="name")
     default_model: str = setting("", "model for prompts that name none")
+    aliases: tuple[str, ...] = setting(
+        (), "other names for models, for programs that insist on theirs", form="aliases"
+    )
     network: NetworkConfig = field(default_factory=NetworkConfig)
     http: HttpConfig = field(default_factory=HttpConfig)
     wire: WireConfig = field(default_factory=WireConfig)
@@ -202,7 +206,9 @@ def _check(written: dict[str, Any], problems: list[str]) -> dict[str, Value]:
     for name, value in _dotted(written, "", problems):
         if name not in KEYS:
             problems.append(unknown(name, KEYS, SECTIONS))
-        elif wrong := problem(KEYS[name], value):
+            continue
+        value = unfolded(KEYS[name], value)  # noqa: PLW2901
+        if wrong := problem(KEYS[name], value):
             problems.append(wrong)
         else:
             values[name] = tuple(value) if isinstance(value, list) else value

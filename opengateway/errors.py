@@ -8,7 +8,7 @@ and peers go by it (it travels on the wire), and `status` is what HTTP answers w
      |    +-- ConfigInvalid, UnknownRegion, HomeBusy, NotRunning, PortTaken, DiskFull, IdentityUnreadable,
      |         LedgerMismatch
      +-- RequestError           one request fails, the node goes on
-     |    +-- BadRequest, Unauthorized, UnknownModel, ContextTooLong, NotEnoughCredit,
+     |    +-- BadRequest (Unsupported), Unauthorized, UnknownModel, ContextTooLong, NotEnoughCredit,
      |    |    LedgerRefused, LedgerReadOnly, VoucherMissing, StampMissing
      |    |    (OfferOutdated is a LedgerRefused)
      |    +-- AllBusy, DeadlinePassed, EngineUnavailable, EngineFailed, WorkerLost, Cancelled
@@ -100,10 +100,22 @@ class RequestError(OpenGatewayError):
 
 
 class BadRequest(RequestError):
-    """The request is not one that can be answered."""
+    """The request is not one that can be answered. `param` is the field that is wrong, as OpenAI names it."""
 
     code = "invalid_request"
     status = 400
+
+    def __init__(
+        self, message: str = "", *, param: str = "", hint: str = "", retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, retry_after=retry_after)
+        self.param = param
+
+
+class Unsupported(BadRequest):
+    """A field of the request cannot be honoured by anybody in reach."""
+
+    code = "unsupported_parameter"
 
 
 class Unauthorized(RequestError):

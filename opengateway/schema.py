@@ -74,6 +74,9 @@ _WANTS: Final = {
     "location": "a file path or a URL that begins with file://, http:// or https://",
     "endpoints": 'a list of "host:port"',
     "entries": 'a list of "host:port", each with "ID@" before it if only that node may answer',
+    "words": "a list of words",
+    "aliases": 'an object of names and the models that they mean, such as {"gpt-4o-mini": "llama3.2"}',
+    "origins": 'a list of origins such as "https://chat.example.org"',
     "node": "a node's id (52 letters and digits, as `opengateway key show` prints it)",
     "nodes": "a list of node ids (52 letters and digits each)",
 }
@@ -108,7 +111,7 @@ def problem(key: Key, value: Any) -> str:
         fine = isinstance(value, int) and not isinstance(value, bool) and key.least <= value <= key.most
         return "" if fine else wrong
     if isinstance(key.default, tuple):
-        valid = {"nodes": _is_node, "entries": _is_entry}.get(key.form, _is_endpoint)
+        valid = _ITEMS.get(key.form, _is_endpoint)
         fine = isinstance(value, (list, tuple)) and all(valid(item) for item in value)
         return "" if fine else wrong
     if not isinstance(value, str) or len(value) > MOST_TEXT:
@@ -160,8 +163,46 @@ def _is_node(text: Any) -> bool:
         return False
 
 
+def _is_word(text: Any) -> bool:
+    return isinstance(text, str) and 0 < len(text) <= 253 and text.isprintable() and " " not in text
+
+
+def _is_alias(text: Any) -> bool:
+    """`NAME=MODEL`, as the rest of the program sees an alias."""
+    name, _, model = text.partition("=") if isinstance(text, str) else ("", "", "")
+    return all(0 < len(part.strip()) == len(part) <= 200 and part.isprintable() for part in (name, model))
+
+
+def _is_origin(text: Any) -> bool:
+    if not isinstance(text, str):
+        return False
+    scheme, _, host = text.partition("://")
+    return scheme in ("http", "https") and _is_word(host) and "/" not in host and "*" not in host
+
+
+_ITEMS: Final = {
+    "nodes": _is_node,
+    "entries": _is_entry,
+    "words": _is_word,
+    "aliases": _is_alias,
+    "origins": _is_origin,
+}
+
+
+def unfolded(key: Key, value: Any) -> Any:
+    """Aliases stand in config.json as an object, and are entries `NAME=MODEL` from here on."""
+    if key.form == "aliases" and isinstance(value, dict) and all(isinstance(v, str) for v in value.values()):
+        return [f"{name}={model}" for name, model in value.items()]
+    return value
+
+
 def typed(key: Key, text: str) -> Any:
     """What `text`, typed on a command line, means for this key; left as text if it means nothing."""
+    if key.form == "aliases" and text.lstrip().startswith("{"):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
     if isinstance(key.default, bool):
         words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
         return words.get(text.lower(), text)

@@ -17,6 +17,19 @@ class NetworkConfig:
 class HttpConfig:
     host: str = setting("127.0.0.1", "address that programs on this machine ask", form="word")
     port: int = setting(11435, "its port; 0 takes any free one", most=MOST_PORT)
+    names: tuple[str, ...] = setting((), "host names by which others reach it", form="words")
+    keys: str = setting(
+        "auto",
+        "who needs an API key: auto, whoever is not on this machine; always, everybody",
+        one_of=("auto", "always"),
+    )
+    origins: tuple[str, ...] = setting((), "web pages elsewhere that may use it (CORS)", form="origins")
+    certificate: str = setting("", "PEM file with the certificate chain; turns on TLS")
+    certificate_key: str = setting("", "PEM file with its private key")
+    body_mib: int = setting(16, "MiB that one request may have", least=1, most=256)
+    requests_per_minute: int = setting(
+        0, "of one API key or remote address; 0 is without limit", most=1_000_000
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,9 @@ class EngineConfig:
     slots: int = setting(0, "requests answered at once; 0 chooses", most=256)
     threads: int = setting(0, "CPU threads; 0 takes one less than there are cores", most=1024)
     context: int = setting(0, "tokens of context per slot; 0 chooses", most=10_000_000)
+    abilities: tuple[str, ...] = setting(
+        (), "what an openai engine can do beyond the usual: vision, reasoning, insert ...", form="words"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,7 @@ class Engines:
             given.slots or None,
             given.threads or None,
             given.context or None,
+            given.abilities,
         )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from actors.messages import Tick
+from opengateway.app.gateway.chat_body import Aliases
 from opengateway.app.gateway.control import Control
 from opengateway.app.gateway.credit_routes import CreditRoutes
 from opengateway.app.gateway.meter import Meter
@@ -52,5 +53,6 @@ def _routes(node: Node, meter: Meter) -> list[web.RouteDef]:
     )
     credit = CreditRoutes(node.ledger, node.registry, node.lines)
     quote = QuoteRoutes(node.scheduler, node.lines)
-    groups = (OpenAiApi(node.scheduler, meter), Control(parts), models, credit, quote, Scrape(parts, meter))
+    openai = OpenAiApi(node.scheduler, meter, Aliases.of(node.config.aliases))
+    groups = (openai, Control(parts), models, credit, quote, Scrape(parts, meter))
     return [route for group in groups for route in group.routes()]

@@ -44,6 +44,8 @@ class EngineSetting:
     threads: int | None = None
     context: int | None = None
     """Tokens per slot."""
+    abilities: tuple[str, ...] = ()
+    """What an OpenAI-compatible server can do beyond the usual."""
 
 
 async def choose(setting: EngineSetting, *, models_dir: Path, log_dir: Path) -> list[Engine]:
@@ -158,4 +160,6 @@ def _openai(setting: EngineSetting) -> Engine:
             hint="Set engine.url to the base of an OpenAI-compatible API.",
         )
     slots = {} if setting.slots is None else {"slots": setting.slots}
-    return OpenAIServer(setting.url, setting.api_key, model=setting.model, **slots)
+    return OpenAIServer(
+        setting.url, setting.api_key, model=setting.model, abilities=setting.abilities, **slots
+    )

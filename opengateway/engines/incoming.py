@@ -9,6 +9,7 @@ from typing import Any, cast, get_args
 
 import orjson
 
+from opengateway.engines.needs import needs_of
 from opengateway.engines.protocol import GenerateRequest, Kind
 from opengateway.engines.stream import Chunk, Stream
 from opengateway.errors import BadRequest, EngineFailed
@@ -66,7 +67,8 @@ def read_ask(peer: NodeId, ask: Ask) -> Incoming:
             "images must come inside the request (data: URLs)",
             hint="an address would make this node fetch what a stranger names",
         )
-    request = GenerateRequest(cast(Kind, ask.kind), ask.model, body, _in_pieces(ask, body))
+    needs = needs_of(ask.kind, body)
+    request = GenerateRequest(cast(Kind, ask.kind), ask.model, body, _in_pieces(ask, body), needs)
     return Incoming(peer, ask.stream, request, ask.opening, ask.deadline_ms / 1000)
 
 

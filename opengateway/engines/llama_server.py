@@ -209,11 +209,13 @@ class LlamaServer:
         return self._client
 
     def _describe(self, header: GgufHeader, digest: str, context: int) -> ModelInfo:
-        abilities = {"embedding"} if header.embedding else {"completion", "json_schema", "logprobs", "seed"}
+        abilities = {"embedding"}
+        if not header.embedding:
+            abilities = {"completion", "json_schema", "logprobs", "seed", "logit_bias"}
         if header.chat_template and not header.embedding:
-            abilities |= {"chat", "continue"}
+            abilities |= {"chat", "continue", "template_kwargs"}
             if "tools" in header.chat_template:
-                abilities.add("tools")
+                abilities |= {"tools", "tool_choice"}
         return ModelInfo(
             name=self.model,
             digest=digest,

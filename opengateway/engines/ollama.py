@@ -82,6 +82,8 @@ class Ollama:
         self._control: ollama.AsyncClient | None = None
         self._known: dict[str, ModelInfo] = {}
         """By name and digest, so that a model is asked about once."""
+        self._logprobs: bool | None = None
+        """Whether this version gives them; older ones leave the field aside without a word."""
 
     async def start(self) -> None:
         if not await detect(self.url):
@@ -118,8 +120,6 @@ class Ollama:
         response = await self._post(request, fmt.body_for(request, model, self._context))
         lines = fmt.LineStream(prompt_bytes(request.body))
         try:
-            if request.body.get("echo") and request.kind == "completion":
-                stream.put([request.body["prompt"]])
             if request.stream:
                 await self._http.copy(response, lines, stream)
             else:
@@ -157,6 +157,8 @@ class Ollama:
 
     async def models(self) -> list[ModelInfo]:
         listed = (await self._call(self._client().list())).models[:MAX_MODELS]
+        if self._logprobs is None and listed:
+            self._logprobs = fmt.gives_logprobs(await self._http.get_json("api/version"))
         found = []
         for item in listed:
             name = (item.model or "").removesuffix(":latest")
@@ -229,9 +231,13 @@ class Ollama:
         context = self._context or CONTEXT
         offered = set(shown.capabilities or ["completion"])
         abilities = {"json_schema", "seed"} if "completion" in offered else set()
-        abilities |= offered & {"completion", "embedding", "tools", "vision"}
+        abilities |= offered & {"completion", "embedding", "tools", "vision", "insert"}
         if "completion" in offered:
-            abilities.add("chat")
+            abilities |= {"chat", "logprobs"} if self._logprobs else {"chat"}
+        if "thinking" in offered:
+            abilities.add("reasoning")
+        if "embedding" in offered:
+            abilities.add("dimensions")
         return ModelInfo(
             name=name,
             digest=(item.digest or "").removeprefix("sha256:"),

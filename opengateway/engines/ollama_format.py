@@ -28,6 +28,14 @@ _OPTIONS: Final = {
     "repeat_penalty": "repeat_penalty", "max_tokens": "num_predict", "max_completion_tokens": "num_predict",
 }  # fmt: skip
 
+_EFFORTS: Final = {"none": False, "minimal": False, "xhigh": "high"}
+"""What Ollama has another word for; low, medium and high are its own."""
+_LOGPROBS_SINCE: Final = (0, 12, 11)
+OPTIONS_KNOWN: Final = frozenset(_OPTIONS) | {
+    "messages", "tools", "stop", "response_format", "reasoning_effort", "logprobs", "top_logprobs",
+}  # fmt: skip
+"""Fields of a chat that this adapter has words for; the others need an ability that Ollama does not have."""
+
 
 def body_for(request: GenerateRequest, model: str, context: int | None) -> bytes:
     """The JSON to post. Raises `BadRequest` for what Ollama has no words for."""
@@ -41,7 +49,7 @@ def body_for(request: GenerateRequest, model: str, context: int | None) -> bytes
         body: dict[str, Any] = {"model": model, "stream": request.stream}
         if request.kind == "chat":
             body["messages"] = _messages(given.get("messages") or [])
-            if given.get("tools") and given.get("tool_choice") != "none":
+            if given.get("tools") and given.get("tool_choice") != "none":  # "auto" is what it does
                 body["tools"] = given["tools"]
         else:
             body |= _prompt(given)
@@ -56,6 +64,13 @@ def body_for(request: GenerateRequest, model: str, context: int | None) -> bytes
         return orjson.dumps(body)
     except (TypeError, AttributeError, KeyError, ValueError) as error:
         raise BadRequest(f"The request cannot be put into Ollama's terms: {error}.") from error
+
+
+def gives_logprobs(version: Any) -> bool:
+    """By the reply of /api/version. One that was built by hand is 0.0.0, and not believed."""
+    given = str(version.get("version", "")) if isinstance(version, dict) else ""
+    parts = given.partition("-")[0].split(".")
+    return all(part.isdigit() for part in parts) and tuple(map(int, parts)) >= _LOGPROBS_SINCE
 
 
 def _options(given: dict[str, Any]) -> dict[str, Any]:
@@ -73,11 +88,13 @@ def _extras(given: dict[str, Any]) -> dict[str, Any]:
     elif wanted.get("type") == "json_schema":
         extras["format"] = wanted["json_schema"]["schema"]
     if effort := given.get("reasoning_effort"):
-        extras["think"] = False if effort in ("none", "minimal") else effort
-    if given.get("logprobs"):
+        extras["think"] = _EFFORTS.get(effort, effort)
+    wants_logprobs = given.get("logprobs")
+    if wants_logprobs is not None and wants_logprobs is not False:  # in a completion 0 is a number of them
         extras["logprobs"] = True
-        if given.get("top_logprobs"):
-            extras["top_logprobs"] = given["top_logprobs"]
+        most = given.get("top_logprobs") if wants_logprobs is True else wants_logprobs
+        if most:
+            extras["top_logprobs"] = most
     return extras
 
 

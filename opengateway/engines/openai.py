@@ -1,8 +1,13 @@
-"""Any OpenAI-compatible server as an engine: vLLM, LM Studio, llama-server, or a paid service."""
+"""Any OpenAI-compatible server as an engine: vLLM, LM Studio, llama-server, or a paid service.
+
+What such a server can do it tells nobody. `USUAL` is what vLLM, LM Studio and llama-server have in common;
+the owner adds to it (`engine.abilities`), and a server that says more of a model is heard.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any, Final
 
 from opengateway.engines.openai_client import OpenAIClient
@@ -12,6 +17,10 @@ from opengateway.errors import EngineUnavailable
 
 SLOTS: Final = 8
 """Requests at once where the configuration does not say; such servers batch well beyond it."""
+USUAL: Final = frozenset(
+    {"chat", "completion", "embedding", "tools", "tool_choice", "json_schema", "seed", "logprobs"}
+    | {"logit_bias", "dimensions"}
+)
 MAX_MODELS: Final = 1000
 """Models believed of one server; the largest reseller lists some 400."""
 
@@ -21,12 +30,21 @@ class OpenAIServer:
 
     name = "openai"
 
-    def __init__(self, url: str, api_key: str = "", *, model: str = "", slots: int = SLOTS) -> None:
+    def __init__(
+        self,
+        url: str,
+        api_key: str = "",
+        *,
+        model: str = "",
+        slots: int = SLOTS,
+        abilities: Iterable[str] = (),
+    ) -> None:
         base = url.rstrip("/")
         if base.count("/") < 3:  # http://host:port and no path
             base += "/v1"
         self.slots = slots
         self._model = model
+        self._abilities = USUAL | set(abilities)
         self._client = OpenAIClient(base, api_key)
 
     async def start(self) -> None:
@@ -48,11 +66,14 @@ class OpenAIServer:
                 f"{self._client.base} lists no models in OpenAI's format.",
                 hint="engine.url must be the base of an OpenAI-compatible API, usually ending in /v1.",
             )
-        found = [_info(item) for item in listed[:MAX_MODELS] if isinstance(item, dict) and item.get("id")]
+        items = [item for item in listed[:MAX_MODELS] if isinstance(item, dict) and item.get("id")]
+        found = [_info(item, self._abilities) for item in items]
         if not self._model:
             return found
         # A model that is served but not listed (an alias, a private deployment) is the owner's word.
-        return [info for info in found if info.name == self._model] or [ModelInfo(name=self._model)]
+        return [info for info in found if info.name == self._model] or [
+            ModelInfo(name=self._model, abilities=self._abilities)
+        ]
 
     async def generate(self, request: GenerateRequest, stream: Stream) -> None:
         await self._client.answer(request, request.model or self._model, stream)
@@ -73,7 +94,7 @@ class OpenAIServer:
         return await never
 
 
-def _info(item: dict[str, Any]) -> ModelInfo:
+def _info(item: dict[str, Any], abilities: frozenset[str]) -> ModelInfo:
     """vLLM tells `max_model_len`, llama.cpp a `meta` object, LM Studio `max_context_length`."""
     found = item.get("meta")
     meta = found if isinstance(found, dict) else {}
@@ -84,5 +105,15 @@ def _info(item: dict[str, Any]) -> ModelInfo:
         context=next((n for n in lengths if isinstance(n, int) and n > 0), 0),
         parameters=parameters / 1e9 if isinstance(parameters, int) else 0.0,
         size=size if isinstance(size, int) else 0,
-        abilities=frozenset({"chat", "completion", "embedding", "tools", "json_schema", "seed"}),
+        abilities=abilities | _told(item),
     )
+
+
+def _told(item: dict[str, Any]) -> set[str]:
+    """llama.cpp says `capabilities`, OpenRouter `architecture.input_modalities`."""
+    architecture = item.get("architecture")
+    given = item.get("capabilities")
+    words = set(map(str, given)) if isinstance(given, list) else set()
+    inputs = architecture.get("input_modalities") if isinstance(architecture, dict) else None
+    words |= set(map(str, inputs)) if isinstance(inputs, list) else set()
+    return {"vision"} if words & {"multimodal", "image", "vision"} else set()

@@ -35,9 +35,11 @@ _SAMPLING: Final = frozenset({
 # would also obey `id_slot`, `lora` or `grammar`, a paid service `service_tier` or `store`.
 FIELDS: Final[dict[str, frozenset[str]]] = {
     "chat": _SAMPLING | {"messages"},
-    "completion": _SAMPLING | {"prompt", "suffix", "echo"},
+    "completion": _SAMPLING | {"prompt", "suffix"},
     "embedding": frozenset({"input", "encoding_format", "dimensions"}),
 }
+_SPELLINGS: Final = (("repeat_penalty", "repetition_penalty"), ("repetition_penalty", "repeat_penalty"))
+"""llama.cpp's name for one thing and vLLM's: both are sent, and each server reads its own."""
 PATHS: Final = {"chat": "chat/completions", "completion": "completions", "embedding": "embeddings"}
 
 
@@ -48,6 +50,9 @@ def body_for(request: GenerateRequest, model: str, *, stream: bool, usage: bool 
     if request.body.get("n") not in (None, 1):
         raise BadRequest("An engine gives one choice at a time.", hint="Ask with n = 1, several times.")
     body["model"] = model
+    for ours, theirs in _SPELLINGS:
+        if ours in body:
+            body.setdefault(theirs, body[ours])
     if stream:
         body["stream"] = True
         if usage:

@@ -7,6 +7,7 @@ than `slots` requests in one engine.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -27,6 +28,8 @@ class GenerateRequest:
     model: str
     body: dict[str, Any]
     stream: bool = True
+    needs: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Ability -> the field that wants it (`needs.needs_of`): it is only sent where all are met."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,8 @@ class ModelInfo:
     demo: bool = False
     """The pocket model: never offered beyond this machine's link or a private network."""
     abilities: frozenset[str] = field(default_factory=lambda: frozenset({"chat", "completion"}))
-    """Of: chat, completion, embedding, tools, json_schema, logprobs, seed, continue, vision."""
+    """Of: chat, completion, embedding, tools, tool_choice, json_schema, logprobs, seed, logit_bias, insert,
+    dimensions, reasoning, template_kwargs, vision, audio, file (needs.py says who wants what), continue."""
 
 
 class Engine(Protocol):

@@ -4,11 +4,12 @@ of its own, so that a simulator can run it unchanged."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from opengateway.errors import AllBusy, OpenGatewayError, UnknownModel
+from opengateway.routing.abilities import ASSUMED, lacking, unsupported
 from opengateway.routing.placement import (
     Offer,
     in_scope,
@@ -24,6 +25,7 @@ from opengateway.units import NodeId
 Place: TypeAlias = str | NodeId
 """A worker of this node (its name) or a peer (its id)."""
 
+NOTHING: Mapping[str, str] = {}
 PENALTY = 5.0
 """Seconds for which a place that has just failed is asked last. A crashed engine is back within 2 s; a
 peer that broke for another reason deserves a pause, not a ban."""
@@ -146,12 +148,13 @@ class Market:
         tried: frozenset[Place],
         here: bool = False,
         patient: bool = False,
+        needs: Mapping[str, str] = NOTHING,
     ) -> Choice | OpenGatewayError:
         """Where to ask now. `AllBusy`: later; another error: not at all. `here`: for a peer's request,
         which only this node's engines may answer. `patient`: for a request that waits already: it does
-        not go where it is too early to ask again."""
+        not go where it is too early to ask again. `needs`: abilities, with the field that wants each."""
         scope = "local" if here else scope
-        wanted = model or self._best(scope)
+        wanted = model or self._best(scope, needs)
         found = [
             (offer, served)
             for offer, served in self._offers(now)
@@ -165,6 +168,11 @@ class Market:
                 sought = f"somebody who serves {wanted or 'a model'} is being looked for"
                 return AllBusy(sought, retry_after=2.0)
             return self._nobody(wanted, scope)
+        lacks = [lacking(needs, served.abilities) for _, served in found] if needs else []
+        if all(lacks) and lacks:
+            return unsupported(needs, min(lacks, key=len), wanted, _where(scope))
+        if lacks:
+            found = [one for one, missing in zip(found, lacks, strict=True) if not missing]
         models = {offer.place: served for offer, served in found}
         untried = [offer for offer, _ in found if offer.place not in tried]
         early = {place for place, until in self._full_until.items() if patient and now < until}
@@ -179,9 +187,11 @@ class Market:
         fresh = {name for name, at in self._vanished.items() if now - at < RETURNING}
         return plain_name(wanted) in fresh if wanted else bool(fresh)
 
-    def choose_here(self, model: str, asker: NodeId, *, private: bool) -> Choice | OpenGatewayError:
+    def choose_here(
+        self, model: str, asker: NodeId, *, private: bool, needs: Mapping[str, str] = NOTHING
+    ) -> Choice | OpenGatewayError:
         """Whether this node can answer a peer's request, and with which of its engines."""
-        choice = self.choose(model, "local", now=0.0, tried=frozenset(), here=True)
+        choice = self.choose(model, "local", now=0.0, tried=frozenset(), here=True, needs=needs)
         ring = self._peers[asker].ring if asker in self._peers else "world"
         served = self._served_here(model)
         if served is not None and not offered(ring, demo=served.demo, private=private):
@@ -211,7 +221,7 @@ class Market:
         penalty += more if until > now else 0.0
         return Offer(place, ring, rtt, slots, busy, model.generate_tps, penalty)
 
-    def _best(self, scope: str) -> str:
+    def _best(self, scope: str, needs: Mapping[str, str]) -> str:
         """The model for a request that names none: the configured one if it is served, else the largest
         that is, real ones before the pocket model and this node's own before a peer's."""
         served = [(offer, model) for offer, model in self._offers(0.0) if in_scope(offer, scope)]
@@ -221,6 +231,7 @@ class Market:
         best = max(
             served,
             key=lambda pair: (
+                not lacking(needs, pair[1].abilities),
                 "embedding" not in pair[1].abilities,
                 not pair[1].demo,
                 pair[0].ring == "local",
@@ -233,7 +244,7 @@ class Market:
 
     def _nobody(self, wanted: str, scope: str) -> OpenGatewayError:
         names = sorted({model.name for offer, model in self._offers(0.0) if in_scope(offer, scope)})
-        where = {"local": "on this node", "friends": "on this link"}.get(scope, "in reach")
+        where = _where(scope)
         if not names and not self._peers:
             return UnknownModel(
                 "this node serves no model, and no peer is connected",
@@ -263,8 +274,10 @@ class Market:
                     "generate_tps": None,
                     "context": 0,
                     "local": False,
+                    "abilities": [],
                 },
             )
+            entry["abilities"] = sorted({*entry["abilities"], *(model.abilities or ASSUMED)})
             entry["nodes"] += 1
             entry["rings"][offer.ring] = entry["rings"].get(offer.ring, 0) + 1
             entry["context"] = max(entry["context"], model.context)
@@ -275,3 +288,7 @@ class Market:
 
     def workers(self) -> list[WorkerView]:
         return [replace(view) for view in self._workers.values()]
+
+
+def _where(scope: str) -> str:
+    return {"local": "on this node", "friends": "on this link"}.get(scope, "in reach")

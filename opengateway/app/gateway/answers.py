@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from opengateway.app.gateway.logprobs import LegacyLogprobs
 from opengateway.engines.protocol import Kind
 from opengateway.engines.stream import Chunk, Finished, Stream
 from opengateway.units import show_credits
@@ -29,6 +30,7 @@ class Answer:
         self._created = int(time.time())
         self._prefix, self._suffix = b"", b""
         self._first = True
+        self._legacy = LegacyLogprobs()
 
     # -- streamed ----------------------------------------------------------------------------
 
@@ -71,6 +73,7 @@ class Answer:
         choice: dict[str, Any] = {"index": 0, "finish_reason": None, "logprobs": chunk.get("logprobs")}
         if self._kind == "chat":
             return choice | {"delta": delta}
+        choice["logprobs"] = self._legacy.add(choice["logprobs"])
         return choice | {"text": delta.get("content") or ""}
 
     def _role(self) -> bytes:
@@ -83,7 +86,10 @@ class Answer:
     # -- in one piece ------------------------------------------------------------------------
 
     def whole(self, chunks: list[Chunk], finished: Finished, stats: dict[str, Any] | None) -> bytes:
-        choice: dict[str, Any] = {"index": 0, "finish_reason": finished.reason, "logprobs": _logprobs(chunks)}
+        logprobs: Any = _logprobs(chunks)
+        if self._kind == "completion":
+            logprobs = self._legacy.add(logprobs)
+        choice: dict[str, Any] = {"index": 0, "finish_reason": finished.reason, "logprobs": logprobs}
         message = _message(chunks)
         if self._kind == "chat":
             choice["message"] = message

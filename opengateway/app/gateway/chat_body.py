@@ -1,24 +1,20 @@
-"""The OpenAI request body: what is honoured, what is refused by name, and nothing silently ignored."""
+"""OpenAI's request bodies: each field is checked, honoured, or refused by name (fields.py)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import orjson
 
+from opengateway.app.gateway.fields import TABLES, Field
+from opengateway.app.gateway.messages import check_format, check_messages, check_tools, choose_tools
+from opengateway.closest import closest
+from opengateway.engines.needs import needs_of
 from opengateway.engines.protocol import GenerateRequest, Kind
-from opengateway.errors import BadRequest
+from opengateway.errors import BadRequest, Unsupported
 from opengateway.routing.placement import Scope
-
-ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-NAME_LIMIT = 200
-_RANGES = {
-    "temperature": (0, 2),
-    "top_p": (0, 1),
-    "presence_penalty": (-2, 2),
-    "frequency_penalty": (-2, 2),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,33 +24,125 @@ class Asked:
     request: GenerateRequest
     streaming: bool
     include_usage: bool
+    echo: str = ""
+    """What is to stand before a completion: its prompt."""
 
 
-def read_body(raw: bytes, kind: Kind) -> Asked:
-    """Raises `BadRequest` that names the field."""
+@dataclass(frozen=True, slots=True)
+class Aliases:
+    """Other names for models: `gpt-4o-mini=llama3.2`."""
+
+    entries: Mapping[str, str] = field(default_factory=dict)
+    """By their small letters."""
+
+    @classmethod
+    def of(cls, entries: tuple[str, ...]) -> Aliases:
+        parts = [entry.partition("=") for entry in entries]
+        return cls({name.lower(): model for name, _, model in parts})
+
+    def resolve(self, name: str) -> str:
+        return self.entries.get(name.lower(), name) if self.entries else name
+
+
+NO_ALIASES = Aliases()
+
+
+def read_json(raw: bytes) -> dict[str, Any]:
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"the body is not JSON: {error}") from error
     if not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object")
-    model = _given(body, "model", "")
-    if not isinstance(model, str) or len(model) > NAME_LIMIT:
-        raise BadRequest("`model` must be a name")
-    streaming = _given(body, "stream", default=False)
-    if not isinstance(streaming, bool):
-        raise BadRequest("`stream` must be true or false")
-    options = _given(body, "stream_options", {})
-    if not isinstance(options, dict):
-        raise BadRequest("`stream_options` must be an object")
-    _CHECKS[kind](body)
-    return Asked(GenerateRequest(kind, model, body, streaming), streaming, bool(options.get("include_usage")))
+    return body
 
 
-def _given(body: dict[str, Any], name: str, default: Any) -> Any:
-    """Taken out of the body; null is the same as leaving it out, as OpenAI's clients send it."""
-    value = body.pop(name, None)
-    return default if value is None else value
+def read_body(raw: bytes, kind: Kind, aliases: Aliases = NO_ALIASES) -> Asked:
+    """Raises `BadRequest` that names the field."""
+    return read_request(read_json(raw), kind, aliases)
+
+
+def read_request(given: dict[str, Any], kind: Kind, aliases: Aliases = NO_ALIASES) -> Asked:
+    table = TABLES[kind]
+    body: dict[str, Any] = {}
+    ours: dict[str, Any] = {}
+    for name, value in given.items():
+        if (known := table.get(name)) is None:
+            raise _unknown(name, table)
+        if value is None:  # the same as leaving it out, as OpenAI's clients send it
+            continue
+        if known.treatment == "refused" or not known.form.fits(value):
+            raise _refused(known)
+        if known.treatment == "engine":
+            body[name] = value
+        elif known.treatment == "node":
+            ours[name] = value
+        elif known.treatment == "default" and value not in known.only:
+            raise _only(known)
+    for required in _REQUIRED[kind]:
+        if required not in body:
+            raise _refused(table[required])
+    if kind == "chat":
+        _settle_chat(body)
+    streaming = ours.get("stream", False)
+    usage = _stream_options(ours.get("stream_options"), streaming=streaming)
+    echo = body["prompt"] if ours.get("echo") else ""
+    if echo and "logprobs" in body:
+        raise Unsupported("`echo` cannot be honoured together with `logprobs`", param="echo")
+    model = aliases.resolve(ours.get("model", ""))
+    return Asked(GenerateRequest(kind, model, body, streaming, needs_of(kind, body)), streaming, usage, echo)
+
+
+_REQUIRED = {kind: [one.name for one in table.values() if one.required] for kind, table in TABLES.items()}
+
+
+def _settle_chat(body: dict[str, Any]) -> None:
+    body["messages"] = check_messages(body["messages"])
+    if body.get("tools"):
+        check_tools(body["tools"])
+    else:  # nothing to choose from, and so nothing to honour
+        body.pop("tools", None)
+        body.pop("parallel_tool_calls", None)
+    if "tool_choice" in body:
+        choose_tools(body)
+    if "response_format" in body:
+        check_format(body["response_format"])
+    if body.get("top_logprobs") and not body.get("logprobs"):
+        raise BadRequest("`top_logprobs` is given without `logprobs`", param="top_logprobs")
+
+
+def _stream_options(options: dict[str, Any] | None, *, streaming: bool) -> bool:
+    """Whether a stream ends with the usage."""
+    if options is None:
+        return False
+    if not streaming:
+        raise BadRequest("`stream_options` is given without `stream`", param="stream_options")
+    if strange := set(options) - {"include_usage", "include_obfuscation"}:
+        raise BadRequest(f"unknown field `stream_options.{min(strange)[:60]}`", param="stream_options")
+    if options.get("include_obfuscation"):
+        raise Unsupported("`stream_options.include_obfuscation` cannot be honoured", param="stream_options")
+    usage = options.get("include_usage") or False
+    if not isinstance(usage, bool):
+        raise BadRequest("`stream_options.include_usage` must be true or false", param="stream_options")
+    return usage
+
+
+def _unknown(name: str, table: dict[str, Field]) -> BadRequest:
+    near = closest(name[:60], table)
+    hint = f"did you mean {near}?" if near else "docs/COMPATIBILITY.md lists the fields"
+    return BadRequest(f"unknown field `{name[:60]}`", param=name[:60], hint=hint)
+
+
+def _refused(known: Field) -> BadRequest:
+    if known.treatment == "refused":
+        return Unsupported(f"`{known.name}` cannot be honoured: {known.note}", param=known.name)
+    note = f" ({known.note})" if known.note and known.treatment == "node" else ""
+    return BadRequest(f"`{known.name}` must be {known.form.wants}{note}", param=known.name)
+
+
+def _only(known: Field) -> BadRequest:
+    values = " or ".join(orjson.dumps(value).decode() for value in known.only)
+    return Unsupported(f"`{known.name}` can only be {values}: {known.note}", param=known.name)
 
 
 def read_scope(value: str | None) -> str:
@@ -62,57 +150,3 @@ def read_scope(value: str | None) -> str:
     if scope not in get_args(Scope):
         raise BadRequest(f"x-opengateway-scope must be one of {', '.join(get_args(Scope))}")
     return scope
-
-
-def _chat(body: dict[str, Any]) -> None:
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise BadRequest("`messages` must be a list with at least one message")
-    for index, message in enumerate(messages):
-        if not isinstance(message, dict) or message.get("role") not in ROLES:
-            raise BadRequest(f"messages[{index}] must be an object with a role of {', '.join(ROLES)}")
-        content = message.get("content")
-        if content is not None and not isinstance(content, (str, list)):
-            raise BadRequest(f"messages[{index}].content must be text or a list of parts")
-        if isinstance(content, list) and any(not isinstance(part, dict) for part in content):
-            raise BadRequest(f"messages[{index}].content must be a list of objects")
-    _sampling(body)
-
-
-def _completion(body: dict[str, Any]) -> None:
-    prompt = body.get("prompt")
-    if not isinstance(prompt, str):
-        raise BadRequest("`prompt` must be a text; lists of prompts cannot be answered yet")
-    _sampling(body)
-
-
-def _embedding(body: dict[str, Any]) -> None:
-    given = body.get("input")
-    texts = given if isinstance(given, list) else [given]
-    if not texts or not all(isinstance(text, str) and text for text in texts):
-        raise BadRequest("`input` must be a text or a list of texts")
-
-
-def _sampling(body: dict[str, Any]) -> None:
-    if body.get("n") not in (None, 1):
-        raise BadRequest("`n` other than 1 cannot be answered yet", hint="send the request n times")
-    for name in ("max_tokens", "max_completion_tokens"):
-        limit = body.get(name)
-        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
-            raise BadRequest(f"`{name}` must be a whole number of at least 1")
-    for name, (low, high) in _RANGES.items():
-        value = body.get(name)
-        if value is None:
-            continue
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
-            raise BadRequest(f"`{name}` must be a number from {low} to {high}")
-    stop = body.get("stop")
-    stops = [] if stop is None else stop if isinstance(stop, list) else [stop]
-    if len(stops) > 4 or any(not isinstance(text, str) for text in stops):
-        raise BadRequest("`stop` must be a text or a list of up to 4 texts")
-    seed = body.get("seed")
-    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
-        raise BadRequest("`seed` must be a whole number")
-
-
-_CHECKS = {"chat": _chat, "completion": _completion, "embedding": _embedding}

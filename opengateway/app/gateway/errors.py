@@ -8,7 +8,7 @@ import orjson
 from aiohttp import web
 
 from actors.kernel import ActorDeadError, Refused
-from opengateway.errors import NotEnoughCredit, OpenGatewayError
+from opengateway.errors import BadRequest, NotEnoughCredit, OpenGatewayError
 
 
 def error_body(error: OpenGatewayError) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def error_body(error: OpenGatewayError) -> dict[str, Any]:
             "hint": error.hint,
             "code": error.code,
             "type": kind,
-            "param": None,
+            "param": (error.param or None) if isinstance(error, BadRequest) else None,
             "retry_after": error.retry_after,
             **({"missing": error.missing} if isinstance(error, NotEnoughCredit) else {}),
         }

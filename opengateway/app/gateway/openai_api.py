@@ -1,13 +1,7 @@
-"""OpenAI's routes: a request becomes a Job, its stream becomes the response.
-
-The caller who hangs up cancels: aiohttp cancels the handler, the handler cancels the stream, and
-whoever fills the stream stops, here or on another node.
-"""
+"""OpenAI's routes: models, chats, completions, embeddings."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,26 +9,25 @@ import orjson
 from aiohttp import web
 
 from actors.kernel import Address, answer
-from actors.messages import DescribeModels, Job, SchedulerMessage, Submit
+from actors.messages import DescribeModels, Job, SchedulerMessage
 from opengateway.app.gateway.answers import Answer, stats
-from opengateway.app.gateway.chat_body import Asked, read_body, read_scope
+from opengateway.app.gateway.chat_body import NO_ALIASES, Aliases, Asked, read_body, read_scope
+from opengateway.app.gateway.delivery import Delivery
 from opengateway.app.gateway.errors import error_body, error_response
 from opengateway.app.gateway.meter import Meter
 from opengateway.engines.protocol import Kind
-from opengateway.engines.stream import Chunk, Finished, Stream
-from opengateway.errors import AllBusy, OpenGatewayError
-from opengateway.units import show_credits
-
-HEADERS_AFTER = 5.0
-"""Seconds without a first token after which a streaming caller gets the headers and a sign of life: some
-clients give up on a silent connection after ten. Until then an error still gets its status code."""
-ALIVE_EVERY = 5.0
+from opengateway.engines.stream import Chunk, Stream
+from opengateway.errors import OpenGatewayError, UnknownModel
+from opengateway.routing.placement import plain_name
 
 
 class OpenAiApi:
-    def __init__(self, scheduler: Address[SchedulerMessage], meter: Meter) -> None:
+    def __init__(
+        self, scheduler: Address[SchedulerMessage], meter: Meter, aliases: Aliases = NO_ALIASES
+    ) -> None:
         self._scheduler = scheduler
-        self._meter = meter
+        self._aliases = aliases
+        self._delivery = Delivery(scheduler, meter, error_response)
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -46,113 +39,107 @@ class OpenAiApi:
         ]
 
     async def models(self, _request: web.Request) -> web.Response:
-        models = await answer(self._scheduler.ask(DescribeModels()), 5.0)
-        data = [_model(model) for model in models]
-        return web.json_response({"object": "list", "data": data})
+        return web.json_response({"object": "list", "data": await self._served()})
 
     async def model(self, request: web.Request) -> web.Response:
         wanted = request.match_info["model"]
-        for model in await answer(self._scheduler.ask(DescribeModels()), 5.0):
-            if model["name"].lower() == wanted.lower():
-                return web.json_response(_model(model))
-        from opengateway.errors import UnknownModel
-
+        for model in await self._served():
+            if plain_name(model["id"]) == plain_name(wanted):
+                return web.json_response(model)
         raise UnknownModel(
             f"nobody in reach serves the model {wanted[:80]!r}", hint="GET /v1/models lists them"
         )
 
+    async def _served(self) -> list[dict[str, Any]]:
+        """What can be asked for now, and the aliases that mean something that can."""
+        models = await answer(self._scheduler.ask(DescribeModels()), 5.0)
+        by_name = {plain_name(model["name"]): model for model in models}
+        aliased = [
+            _model({**by_name[plain_name(name)], "name": alias})
+            for alias, name in self._aliases.entries.items()
+            if plain_name(name) in by_name and plain_name(alias) not in by_name
+        ]
+        return [_model(model) for model in models] + aliased
+
     def _handler(self, kind: Kind) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.StreamResponse:
-            asked = read_body(await request.read(), kind)
+            asked = read_body(await request.read(), kind, self._aliases)
             scope = read_scope(request.headers.get("x-opengateway-scope"))
-            job = Job(asked.request, Stream(), scope=scope)
-            wants_stats = request.headers.get("x-opengateway-stats", "0") not in ("", "0")
-            if not self._scheduler.tell(Submit(job)):
-                raise AllBusy("this node is overloaded", retry_after=2.0)
-            try:
-                if kind == "embedding":
-                    return await self._embedding(job)
-                if asked.streaming:
-                    return await self._streamed(request, job, asked, wants_stats=wants_stats)
-                return await self._whole(job, wants_stats=wants_stats)
-            except OpenGatewayError as error:
-                return error_response(error, {"x-opengateway-request-id": job.id})
-            finally:
-                job.stream.cancel()
-                self._meter.answered(job.stream)
+            with_stats = request.headers.get("x-opengateway-stats", "0") not in ("", "0")
+
+            def make(job: Job) -> Events | Vectors:
+                return Vectors() if kind == "embedding" else Events(job, asked, with_stats=with_stats)
+
+            return await self._delivery.answer(
+                request, asked.request, make, scope=scope, streaming=asked.streaming and kind != "embedding"
+            )
 
         return handle
 
-    async def _embedding(self, job: Job) -> web.Response:
-        chunks, _ = await _collect(job.stream)
-        body: dict[str, Any] = next((chunk for chunk in chunks if isinstance(chunk, dict)), {})
-        return web.Response(body=orjson.dumps(body), headers=_headers(job), content_type="application/json")
 
-    async def _whole(self, job: Job, *, wants_stats: bool) -> web.Response:
-        chunks, finished = await _collect(job.stream)
-        headers = _headers(job)
-        headers["x-opengateway-credits"] = show_credits(job.stream.cost or 0)
-        written = Answer(job.id, job.request.kind, job.request.model)
-        extra = stats(job.id, job.stream) if wants_stats else None
-        body = written.whole(chunks, finished, extra)
-        return web.Response(body=body, headers=headers, content_type="application/json")
+class Events:
+    """Server-sent events, or one object: see delivery.Writer."""
 
-    async def _streamed(
-        self, request: web.Request, job: Job, asked: Asked, *, wants_stats: bool
-    ) -> web.StreamResponse:
-        stream = job.stream
-        reading = asyncio.ensure_future(stream.read())
-        try:
-            await asyncio.wait((reading,), timeout=HEADERS_AFTER)
-            if reading.done():
-                reading.result()  # an error before the first token keeps its status code
-            response = web.StreamResponse(headers=_headers(job))
-            response.content_type = "text/event-stream"
-            response.headers["Cache-Control"] = "no-cache"
-            await response.prepare(request)
-            while not reading.done():
-                waited = time.monotonic() - stream.created
-                await response.write(f": waiting for a free slot, {waited:.0f} s so far\n\n".encode())
-                await asyncio.wait((reading,), timeout=ALIVE_EVERY)
-            try:
-                await self._write(response, job, await reading, asked, wants_stats=wants_stats)
-            except OpenGatewayError as error:
-                await response.write(b"data: " + orjson.dumps(error_body(error)) + b"\n\n")
-            await response.write_eof()
-            return response
-        finally:
-            reading.cancel()
+    streamed_as = "text/event-stream"
 
-    async def _write(
-        self, response: web.StreamResponse, job: Job, chunks: list[Chunk], asked: Asked, *, wants_stats: bool
-    ) -> None:
-        stream = job.stream
-        written = Answer(job.id, job.request.kind, job.request.model)
-        written.open(job.request.model)
-        while chunks:
-            await response.write(written.pieces(chunks))
-            chunks = await stream.read()
+    def __init__(self, job: Job, asked: Asked, *, with_stats: bool) -> None:
+        self._answer = Answer(job.id, job.request.kind, job.request.model)
+        self._id = job.id
+        self._asked = asked
+        self._with_stats = with_stats
+        self.pieces = self._answer.pieces
+
+    def begin(self, model: str) -> bytes:
+        self._answer.open(model)
+        return self._answer.pieces([self._asked.echo]) if self._asked.echo else b""
+
+    def waiting(self, seconds: float) -> bytes:
+        return f": waiting for a free slot, {seconds:.0f} s so far\n\n".encode()
+
+    def closing(self, stream: Stream) -> bytes:
         assert stream.finished is not None
-        extra = stats(job.id, stream) if wants_stats else None
-        closing = written.closing(stream.finished, usage=asked.include_usage, stats=extra)
-        await response.write(closing)
+        return self._answer.closing(
+            stream.finished, usage=self._asked.include_usage, stats=self._stats(stream)
+        )
+
+    def failed(self, error: OpenGatewayError) -> bytes:
+        return b"data: " + orjson.dumps(error_body(error)) + b"\n\n"
+
+    def whole(self, chunks: list[Chunk], stream: Stream) -> bytes:
+        assert stream.finished is not None
+        echoed: list[Chunk] = [self._asked.echo] if self._asked.echo else []
+        return self._answer.whole(echoed + chunks, stream.finished, self._stats(stream))
+
+    def _stats(self, stream: Stream) -> dict[str, Any] | None:
+        return stats(self._id, stream) if self._with_stats else None
 
 
-async def _collect(stream: Stream) -> tuple[list[Chunk], Finished]:
-    chunks: list[Chunk] = []
-    while more := await stream.read():
-        chunks += more
-    assert stream.finished is not None
-    return chunks, stream.finished
+class Vectors:
+    """The embeddings response of the engine, which is OpenAI's already. Never streamed."""
 
+    streamed_as = "application/json"
 
-def _headers(job: Job) -> dict[str, str]:
-    route = job.stream.route
-    return {
-        "x-opengateway-request-id": job.id,
-        "x-opengateway-route": route.ring if route else "",
-        "x-opengateway-node": route.node if route else "",
-    }
+    def begin(self, model: str) -> bytes:
+        del model
+        return b""
+
+    def waiting(self, seconds: float) -> bytes:
+        del seconds
+        return b""
+
+    def pieces(self, chunks: list[Chunk]) -> bytes:
+        return orjson.dumps(next((chunk for chunk in chunks if isinstance(chunk, dict)), {}))
+
+    def closing(self, stream: Stream) -> bytes:
+        del stream
+        return b""
+
+    def failed(self, error: OpenGatewayError) -> bytes:
+        return orjson.dumps(error_body(error))
+
+    def whole(self, chunks: list[Chunk], stream: Stream) -> bytes:
+        del stream
+        return self.pieces(chunks)
 
 
 def _model(model: dict[str, Any]) -> dict[str, Any]:
@@ -161,5 +148,10 @@ def _model(model: dict[str, Any]) -> dict[str, Any]:
         "object": "model",
         "created": 0,
         "owned_by": "this-node" if model["local"] else "opengateway",
-        "opengateway": {"nodes": model["nodes"], "local": model["local"], "context": model["context"]},
+        "opengateway": {
+            "nodes": model["nodes"],
+            "local": model["local"],
+            "context": model["context"],
+            "abilities": model["abilities"],
+        },
     }

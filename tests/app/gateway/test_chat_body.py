@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opengateway.app.gateway.chat_body import NAME_LIMIT, read_body, read_scope
+from opengateway.app.gateway.chat_body import read_body, read_scope
+from opengateway.app.gateway.fields import NAME_LIMIT
 from opengateway.engines.protocol import Kind
 from opengateway.errors import BadRequest
 
@@ -138,11 +139,11 @@ def test_no_json_does_worse_than_a_bad_request(body: dict[str, Any], kind: Any) 
         assert isinstance(asked.streaming, bool)
 
 
-def test_model_and_stream_are_taken_out_and_everything_else_stays() -> None:
+def test_an_engine_gets_what_is_for_engines_and_nothing_else() -> None:
     body = {"model": "m", "messages": MESSAGES, "stream": True, "temperature": 0, "tools": [], "user": "x"}
     asked = read_body(orjson.dumps(body), "chat")
     assert (asked.request.model, asked.streaming, asked.request.stream) == ("m", True, True)
-    assert asked.request.body == {"messages": MESSAGES, "temperature": 0, "tools": [], "user": "x"}
+    assert asked.request.body == {"messages": MESSAGES, "temperature": 0}
 
 
 @pytest.mark.parametrize("nothing", [{}, {"model": None, "stream": None, "stream_options": None}])

@@ -1,0 +1,135 @@
+"""A request becomes a Job, and its stream the response, in whichever protocol the caller speaks.
+
+The caller who hangs up cancels: aiohttp cancels the handler, the handler cancels the stream, and
+whoever fills the stream stops, here or on another node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+from aiohttp import web
+
+from actors.kernel import Address
+from actors.messages import Job, SchedulerMessage, Submit
+from opengateway.app.gateway.meter import Meter
+from opengateway.engines.protocol import GenerateRequest
+from opengateway.engines.stream import Chunk, Stream
+from opengateway.errors import AllBusy, OpenGatewayError
+from opengateway.units import show_credits
+
+HEADERS_AFTER = 5.0
+"""Seconds without a first token after which a streaming caller gets the headers and a sign of life: some
+clients give up on a silent connection after ten. Until then an error still gets its status code."""
+ALIVE_EVERY = 5.0
+
+
+class Writer(Protocol):
+    """An answer in the words of one protocol."""
+
+    streamed_as: str
+    """Content type of a stream."""
+
+    def begin(self, model: str) -> bytes:
+        """The model that really answers is known now. What goes before its first token."""
+
+    def waiting(self, seconds: float) -> bytes:
+        """A sign of life while nobody answers yet."""
+
+    def pieces(self, chunks: list[Chunk]) -> bytes: ...
+
+    def closing(self, stream: Stream) -> bytes:
+        """What stands at the end; the stream is finished."""
+
+    def failed(self, error: OpenGatewayError) -> bytes:
+        """The answer broke off after its beginning was sent."""
+
+    def whole(self, chunks: list[Chunk], stream: Stream) -> bytes:
+        """The answer in one piece, as JSON."""
+
+
+Refusal: TypeAlias = Callable[[OpenGatewayError, dict[str, str]], web.Response]
+"""An error, and headers, as an HTTP response."""
+
+
+class Delivery:
+    def __init__(self, scheduler: Address[SchedulerMessage], meter: Meter, refusal: Refusal) -> None:
+        self._scheduler = scheduler
+        self._meter = meter
+        self._refusal = refusal
+
+    async def answer(
+        self,
+        request: web.Request,
+        asked: GenerateRequest,
+        make: Callable[[Job], Writer],
+        *,
+        scope: str = "anywhere",
+        streaming: bool = False,
+    ) -> web.StreamResponse:
+        job = Job(asked, Stream(), scope=scope)
+        if not self._scheduler.tell(Submit(job)):
+            raise AllBusy("this node is overloaded", retry_after=2.0)
+        try:
+            if streaming:
+                return await _streamed(request, job, make(job))
+            return await _whole(job, make(job))
+        except OpenGatewayError as error:
+            return self._refusal(error, {"x-opengateway-request-id": job.id})
+        finally:
+            job.stream.cancel()
+            self._meter.answered(job.stream)
+
+
+async def _whole(job: Job, writer: Writer) -> web.Response:
+    stream = job.stream
+    chunks: list[Chunk] = []
+    while more := await stream.read():
+        chunks += more
+    headers = _headers(job)
+    headers["x-opengateway-credits"] = show_credits(stream.cost or 0)
+    writer.begin(job.request.model)
+    body = writer.whole(chunks, stream)
+    return web.Response(body=body, headers=headers, content_type="application/json")
+
+
+async def _streamed(request: web.Request, job: Job, writer: Writer) -> web.StreamResponse:
+    stream = job.stream
+    reading = asyncio.ensure_future(stream.read())
+    try:
+        await asyncio.wait((reading,), timeout=HEADERS_AFTER)
+        if reading.done():
+            reading.result()  # an error before the first token keeps its status code
+        response = web.StreamResponse(headers=_headers(job))
+        response.content_type = writer.streamed_as
+        response.headers["Cache-Control"] = "no-cache"
+        await response.prepare(request)
+        while not reading.done():
+            await response.write(writer.waiting(time.monotonic() - stream.created))
+            await asyncio.wait((reading,), timeout=ALIVE_EVERY)
+        try:
+            chunks = await reading
+            before = writer.begin(job.request.model)
+            while chunks:
+                await response.write(before + writer.pieces(chunks))
+                before = b""
+                chunks = await stream.read()
+            await response.write(before + writer.closing(stream))
+        except OpenGatewayError as error:
+            await response.write(writer.failed(error))
+        await response.write_eof()
+        return response
+    finally:
+        reading.cancel()
+
+
+def _headers(job: Job) -> dict[str, str]:
+    route = job.stream.route
+    return {
+        "x-opengateway-request-id": job.id,
+        "x-opengateway-route": route.ring if route else "",
+        "x-opengateway-node": route.node if route else "",
+    }
