@@ -10,6 +10,7 @@ from actors.messages import (
     DescribeBalance,
     DescribeHistory,
     FindCreditors,
+    HearHeads,
     HearWitness,
     KeepStamp,
     LedgerMessage,
@@ -39,6 +40,8 @@ def read(book: Book, message: LedgerMessage) -> Any:
             return book.stamps.own, book.stamps.challenge()
         case StampShown(peer, stamp):
             book.stamps.present(peer, stamp)
+        case HearHeads(heads):
+            return book.witnessing.heard(heads)
         case MeetWitness(peer):
             return book.witnessing.met(peer)
         case DescribeBalance():
@@ -56,7 +59,7 @@ def witness(book: Book, message: LedgerMessage) -> Any:
         case HearWitness(peer, said):
             return book.witnessing.hear(peer, said)
         case SeekWitnesses(peers):
-            return book.witnessing.seek(peers)
+            return [*book.witnessing.announce(peers), *book.witnessing.seek(peers)]
         case KeepStamp(nonce):
             return book.stamps.keep(nonce)
         case TakeProof(proof):

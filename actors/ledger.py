@@ -286,5 +286,7 @@ class Ledger(Actor[LedgerMessage]):
                 book.export(out)
                 return out.getvalue()
             case _:
-                return bookkeeping.read(book, message)
+                answer = bookkeeping.read(book, message)
+                self._written |= book.convicting
+                return answer
         return None

@@ -23,7 +23,7 @@ from opengateway.errors import OpenGatewayError
 from opengateway.ledger.admission import Admission
 from opengateway.ledger.handover import Outcome, Talk
 from opengateway.ledger.routes import Creditors
-from opengateway.ledger.witnessing import Sends
+from opengateway.ledger.witnessing import Heard, Sends
 from opengateway.models.clusters import ClusterRegistry
 from opengateway.models.machine import Machine
 from opengateway.routing.market import Place
@@ -31,7 +31,7 @@ from opengateway.routing.views import PeerView, Price, ServedModel, WorkerView
 from opengateway.units import NodeId
 from opengateway.wire.messages import Message
 from opengateway.wire.peer_messages import Here, Peers, SeekPeers
-from opengateway.wire.witness_messages import WitnessMessage
+from opengateway.wire.witness_messages import Head, WitnessMessage
 
 _RUN = secrets.token_hex(6)
 _number = count(1)
@@ -717,6 +717,13 @@ class HearWitness(Request[Sends]):
 
 
 @dataclass(frozen=True, slots=True)
+class HearHeads(Request[Heard]):
+    """Heads of ledgers that peers announced or passed on; answered with what is news."""
+
+    heads: tuple[tuple[NodeId, Head], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MeetWitness(Request[Sends]):
     """A new session with this peer: what to ask it about our own ledger."""
 
@@ -725,7 +732,7 @@ class MeetWitness(Request[Sends]):
 
 @dataclass(frozen=True, slots=True)
 class SeekWitnesses(Request[Sends]):
-    """Whom of these peers to ask to cosign our newest checkpoint, and how; nobody where all have."""
+    """What to tell these peers of our ledger if it has grown, and whom to ask to cosign it."""
 
     peers: tuple[NodeId, ...]
 
@@ -818,6 +825,7 @@ LedgerMessage: TypeAlias = (
     | KeepStamp
     | StampShown
     | HearWitness
+    | HearHeads
     | SeekWitnesses
     | MeetWitness
     | Checked

@@ -152,6 +152,7 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
         counters = dict(self._wire.counters)
         counters |= {f"asking_{key}": value for key, value in self._switchboard.asker.counters.items()}
         counters |= {f"witness_{key}": value for key, value in self._switchboard.witnesses.counters.items()}
+        counters |= {f"head_{key}": value for key, value in self._switchboard.announcing.counters.items()}
         counters |= {f"gossip_{key}": value for key, value in self._switchboard.gossip.counters.items()}
         counters |= {f"dial_back_{key}": value for key, value in self._switchboard.reach.counters.items()}
         counters |= {f"answering_{key}": value for key, value in self._switchboard.answerer.counters.items()}

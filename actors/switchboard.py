@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from actors.announcing import Announcing
 from actors.earning import Earning
 from actors.exchange import Exchange
 from actors.gossip import Gossip
@@ -72,7 +73,7 @@ from opengateway.wire.messages import (
 from opengateway.wire.peer_messages import Here, Peers, SeekPeers
 from opengateway.wire.relay_messages import DialBack, NotReached, NotReserved, Reserved, Seen
 from opengateway.wire.route_messages import AskOwed, FindRoute, Owed, RouteFound
-from opengateway.wire.witness_messages import WitnessMessage
+from opengateway.wire.witness_messages import Head, WitnessMessage
 
 R = TypeVar("R")
 
@@ -114,6 +115,7 @@ class Switchboard:
             io, ledger, send=self.send, paths=self.paths, connected=self._peers, sweep_to=sweep_to
         )
         self.witnesses = Witnesses(io, ledger, send=self.send, peers=self._peers)
+        self.announcing = Announcing(io, ledger, send=self.send, peers=self._peers)
         self.gossip = Gossip(registry, send=self.send)
         self._identity, self._net, self._now_ms = identity, net, now_ms
         self.asker = Asker(net, self.send, self.hang_up)
@@ -185,6 +187,7 @@ class Switchboard:
         self.paths.lost(peer)
         self.rumours.lost(peer)
         self.witnesses.lost(peer)
+        self.announcing.lost(peer)
         self.gossip.lost(peer)
         self._registry.tell(PeerDown(peer, reason))
 
@@ -217,6 +220,8 @@ class Switchboard:
                 self.exchange.heard(peer, message)
             case FindRoute() | RouteFound() | AskOwed() | Owed():
                 self.paths.heard(peer, message)
+            case Head():
+                self.announcing.heard(peer, message)
             case _ if isinstance(message, WitnessMessage):
                 self.witnesses.heard(peer, message)
             case Bye():

@@ -17,9 +17,9 @@ from opengateway.wire.witness_messages import WitnessMessage
 
 logger = logging.getLogger(__name__)
 
-SEEK_EVERY = 15.0
-"""Seconds between looks at who has not cosigned our newest checkpoint. There is a new one every 256 entries
-or 10 minutes, so most looks find nothing to ask."""
+SEEK_EVERY = 10.0
+"""Seconds between looks at whether the ledger has grown, and who has not cosigned its newest checkpoint.
+Where nothing happened they find nothing to say."""
 SEEK_SOON = 3.0
 """Seconds after somebody new is there."""
 PER_MINUTE = 60

@@ -184,7 +184,7 @@ def messages() -> list[dict[str, Any]]:
         AddCheckpoint("old 0\n\na checkpoint"),
         Cosigned("— a witness, and its cosignature\n"),
         NotCosigned(409, 256, "the proof begins at another size than was cosigned last"),
-        Head(b"a head"),
+        Head("a checkpoint", 7, bytes(32)),
         GetEntries(512),
         Entries(512, b"an entry", b"\x80", b"\x80", more=False),
         Wanted(bytes(range(64))),

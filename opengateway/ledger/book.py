@@ -253,6 +253,11 @@ class Book:
             raise
         return None if position is None else Written(partial(vault.make_durable, position), proofs)
 
+    @property
+    def convicting(self) -> bool:
+        """A proof of fraud waits for the next commit."""
+        return bool(self._journal.vault.store.new_proofs())
+
     def rollback(self) -> None:
         """Drops everything since the last commit; none of its bytes may be sent."""
         self._journal.vault.restore()

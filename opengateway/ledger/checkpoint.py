@@ -41,6 +41,11 @@ class Checkpoints:
         """Of the last checkpoint."""
         return self._size
 
+    @property
+    def root(self) -> bytes:
+        """Of the last checkpoint."""
+        return self._tree.root()
+
     def load(self) -> None:
         self._tree = Frontier()
         self._at_ms = 0

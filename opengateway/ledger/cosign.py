@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 
 from opengateway.identity import Identity, short
 from opengateway.ledger.audit_notes import Note, cosigned_text, key_hash, read_note
-from opengateway.ledger.audit_proof import proof_of
 from opengateway.ledger.checkpoint import Checkpoints
+from opengateway.ledger.heads import Heads, read_tree
 from opengateway.ledger.journal import Journal
-from opengateway.ledger.merkle_proofs import PROOF_HASHES, ProofWrong, roots_by_consistency
+from opengateway.ledger.merkle_proofs import PROOF_HASHES, ProofWrong
+from opengateway.ledger.trees import Trees, TreesDiffer
 from opengateway.units import NodeId
 from opengateway.wire import cbor
 from opengateway.wire.witness_messages import AddCheckpoint, Cosigned, NotCosigned
@@ -33,7 +34,6 @@ AGAIN_MS = 240_000
 REMEMBERED = 256
 """Witnesses whose last cosignature is kept; another one only tells its size once more."""
 
-REWRITE = "F6-rewrite"
 _SEEN, _ASKED = "witnessed", "cosigned"
 
 
@@ -86,11 +86,14 @@ def read_request(body: str) -> tuple[int, list[bytes], str]:
 
 
 class Cosigning:
-    def __init__(self, journal: Journal, identity: Identity, checkpoints: Checkpoints) -> None:
+    def __init__(self, journal: Journal, identity: Identity, checkpoints: Checkpoints, heads: Heads) -> None:
         self._journal = journal
         self._identity = identity
         self._checkpoints = checkpoints
+        self._heads = heads
         self.load()
+        for author, seen in self._seen.items():
+            self._heads.begin(Note(author, *seen))
 
     def load(self) -> None:
         """Both sides' memory, as it is on the disk."""
@@ -116,12 +119,13 @@ class Cosigning:
         try:
             old, path, text = read_request(body)
             note = read_note(text)
+            if note.author != author:
+                return NotCosigned(404, 0, "a checkpoint of somebody else's ledger")
+            if not note.signature:
+                return NotCosigned(403, 0, "its author did not sign it")
+            note = read_tree(text)
         except ValueError as error:
             return NotCosigned(400, 0, str(error))
-        if note.author != author:
-            return NotCosigned(404, 0, "a checkpoint of somebody else's ledger")
-        if not note.signature:
-            return NotCosigned(403, 0, "its author did not sign it")
         if author in journal.faulty:
             return NotCosigned(403, 0, "a proof of fraud is held against you")
         last = self._seen.get(author)
@@ -133,38 +137,46 @@ class Cosigning:
         return len(self._seen) < STRANGERS or author in self._journal.debts
 
     def _judge(self, note: Note, old: int, path: list[bytes], last: Seen | None) -> Cosigned | NotCosigned:
-        size = last.size if last else 0
-        if last and note.size == last.size and note.root != last.root:
-            self._convict(note, last, [])
+        """It must continue every tree of this author that was seen anywhere, not only what was cosigned here:
+        who shows others another history gets no signature of ours under this one."""
+        size, trees = last.size if last else 0, self._heads.of(note.author)
+        try:
+            trees.compare(note)
+        except TreesDiffer as error:
+            self._heads.convict(error.faults)
             return NotCosigned(409, size, "two trees of one size")
         if old > note.size:
             return NotCosigned(400, size, "the old size is above the new one")
-        if old != size:
-            return NotCosigned(409, size, "the proof begins at another size than was cosigned last")
-        if last:
-            try:
-                before, after = roots_by_consistency(old, note.size, last.root, path)
-            except ProofWrong as error:
-                return NotCosigned(422, size, f"the consistency proof is {error}")
-            if after == note.root and before != last.root:
-                self._convict(note, last, path)
-            if after != note.root or before != last.root:
-                return NotCosigned(422, size, "this tree does not continue the one that was cosigned last")
-        elif path:
-            return NotCosigned(400, size, "there is nothing to be consistent with yet")
+        if trees.newest and trees.newest.size > note.size:
+            return NotCosigned(409, trees.newest.size, "a larger tree was shown elsewhere")
+        if trees.missing(note):
+            if old not in trees.loose:
+                missing = trees.missing(note)
+                return NotCosigned(409, missing, "the proof begins at another size than was seen last")
+            if wrong := self._prove(trees, note, old, path):
+                return NotCosigned(422, old, wrong)
+        elif not trees.loose and (old or path):
+            return NotCosigned(409 if old else 400, 0, "there is nothing to be consistent with yet")
+        if missing := trees.missing(note):
+            return NotCosigned(409, missing, "this tree was seen too, and is still to be continued")
+        trees.settle(note)
         self._remember(note)
         return Cosigned(cosign_line(self._identity, note, self._journal.now_ms() // 1000))
+
+    def _prove(self, trees: Trees, note: Note, old: int, path: list[bytes]) -> str:
+        """What is wrong with this proof; empty: nothing."""
+        try:
+            good = trees.prove(note, old, path)
+        except TreesDiffer as error:
+            self._heads.convict(error.faults)
+            return "this tree does not continue the one that was seen last"
+        except ProofWrong as error:
+            return f"the consistency proof is {error}"
+        return "" if good else "this tree does not continue the one that was seen last"
 
     def _remember(self, note: Note) -> None:
         new = self._seen[note.author] = Seen(note.size, note.root, note.text, note.signature)
         self._journal.vault.store.put_document(_SEEN, note.author, cbor.encode(tuple(new)))
-
-    def _convict(self, note: Note, last: Seen, path: list[bytes]) -> None:
-        """Two trees that one author signed and that cannot both be true, for everybody to see."""
-        pieces = (last.text, last.signature), (note.text, note.signature)
-        proof = proof_of(REWRITE, *pieces, *([b"".join(path)] if path else []))
-        self._journal.vault.store.add_proof(NodeId(note.author), REWRITE, proof)
-        self._journal.faulty.add(NodeId(note.author))
 
     # As an author.
 

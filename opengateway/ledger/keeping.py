@@ -10,8 +10,8 @@ its own entries; a witness holds the last tree. Who has lost nothing costs one l
 
 from __future__ import annotations
 
-from opengateway.ledger.cosign import Cosigning
 from opengateway.ledger.entry import leaf_of, read_wire
+from opengateway.ledger.heads import Heads
 from opengateway.ledger.journal import Journal
 from opengateway.ledger.rows import ADMITTED, DELIVERED, Row
 from opengateway.ledger.worker import THEIRS
@@ -29,9 +29,9 @@ MISSES = 64
 
 
 class Keeping:
-    def __init__(self, journal: Journal, cosigning: Cosigning) -> None:
+    def __init__(self, journal: Journal, heads: Heads) -> None:
         self._journal = journal
-        self._cosigning = cosigning
+        self._heads = heads
 
     def answer(self, peer: NodeId, first: int) -> Entries:
         seq, highest = self._highest(peer)
@@ -48,7 +48,7 @@ class Keeping:
     def _highest(self, peer: NodeId) -> tuple[int, bytes]:
         """The place up to which it signed anything, and what shows that."""
         found: list[tuple[int, bytes, bytes]] = []
-        head, seen = self._journal.vault.store.head(peer), self._cosigning.seen(peer)
+        head, seen = self._journal.vault.store.head(peer), self._heads.newest(peer)
         if head is not None:
             found.append((head.entry.seq, head.body, head.signature))
         if seen is not None:

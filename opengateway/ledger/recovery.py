@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from opengateway.identity import short, verify
-from opengateway.ledger.audit_notes import read_note
+from opengateway.ledger.audit_notes import Note, read_note
 from opengateway.ledger.audit_rewrite import place_of
 from opengateway.ledger.checkpoint import Checkpoints
 from opengateway.ledger.entry import ADJ, EARN, GENESIS, OPEN, SETTLE, VOID, Entry, Signed
@@ -146,6 +146,14 @@ class Recovery:
         known = self._vouchers.get(new.voucher.open_leaf)
         if known is None or known.voucher.amount < new.voucher.amount:
             self._vouchers[new.voucher.open_leaf] = new
+
+    def shown(self, note: Note) -> None:
+        """A tree of ours that came back from peer to peer."""
+        known = self._checkpoints
+        if note.size == known.size and note.root == known.root:
+            return
+        self._look(cbor.encode([note.text, note.signature]))
+        self._judge()
 
     # What follows from it.
 

@@ -5,12 +5,17 @@ No sockets here: every call returns what is to be sent, and to whom, once the bo
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from typing import Any
 
+from opengateway.errors import LedgerRefused
 from opengateway.identity import Identity, short
 from opengateway.ledger.checkpoint import Checkpoints
 from opengateway.ledger.cosign import Cosigning
+from opengateway.ledger.heads import Heads, read_tree
 from opengateway.ledger.journal import Journal
 from opengateway.ledger.keeping import Keeping
 from opengateway.ledger.recovery import Recovery
@@ -21,6 +26,7 @@ from opengateway.wire.witness_messages import (
     Cosigned,
     Entries,
     GetEntries,
+    Head,
     NotCosigned,
     WitnessMessage,
 )
@@ -31,6 +37,15 @@ WITNESSES = 7
 Sends = list[tuple[NodeId, WitnessMessage | Settle]]
 
 
+@dataclass(slots=True)
+class Heard:
+    """What came of heads that peers told of."""
+
+    news: list[tuple[NodeId, Head]] = field(default_factory=list)
+    """Who told it, and what to pass on."""
+    refused: Counter[str] = field(default_factory=Counter)
+
+
 class Witnessing:
     def __init__(
         self, journal: Journal, identity: Identity, checkpoints: Checkpoints, reload: Callable[[], None]
@@ -38,9 +53,10 @@ class Witnessing:
         """`reload` reads the book again from the disk."""
         self._journal = journal
         self._checkpoints = checkpoints
-        self.cosigning = Cosigning(journal, identity, checkpoints)
+        self.heads = Heads(journal, checkpoints)
+        self.cosigning = Cosigning(journal, identity, checkpoints, self.heads)
         self.recovery = Recovery(journal, checkpoints, reload)
-        self._keeping = Keeping(journal, self.cosigning)
+        self._keeping = Keeping(journal, self.heads)
 
     def load(self) -> None:
         self.cosigning.load()
@@ -65,14 +81,38 @@ class Witnessing:
         return []
 
     def met(self, peer: NodeId) -> Sends:
-        """A new session: what did it see of us?"""
-        return [(peer, self.recovery.question())]
+        """A new session: what did it see of us? And this is what there is."""
+        head = self.heads.greet()
+        return [(peer, self.recovery.question()), *([(peer, head)] if head else [])]
 
     def seek(self, peers: Collection[NodeId]) -> Sends:
         """Whom of these peers to ask for a cosignature now: those with whom there is most business."""
         self._checkpoints.make()
         asked = [(peer, self.cosigning.request(peer)) for peer in self._chosen(peers)]
         return [(peer, request) for peer, request in asked if request]
+
+    def announce(self, peers: Collection[NodeId]) -> Sends:
+        """Our ledger has grown: everybody may know how far."""
+        head = self.heads.announce()
+        return [(peer, head) for peer in peers] if head else []
+
+    def heard(self, heads: Collection[tuple[NodeId, Head]]) -> Heard:
+        """Heads that peers announced or passed on."""
+        found = Heard()
+        for peer, head in heads:
+            try:
+                if news := self._news(head):
+                    found.news.append((peer, news))
+            except LedgerRefused as error:
+                found.refused[error.reason] += 1
+        return found
+
+    def _news(self, head: Head) -> Head | None:
+        if head.note.startswith(f"opengateway/{self._journal.vault.chain.author.hex()}\n"):
+            with contextlib.suppress(ValueError):  # ours: is it further than we know?
+                self.recovery.shown(read_tree(head.note))
+            return None
+        return self.heads.hear(head)
 
     def facts(self) -> dict[str, Any]:
         """For people: how far witnesses have seen the ledger, and how many."""

@@ -116,7 +116,7 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
     "AddCheckpoint": {"body": Field("text", 4096)},
     "Cosigned": {"line": Field("text", 256)},
     "NotCosigned": {"status": Field("int", 599), "size": _UCR, "reason": Field("text", 512)},
-    "Head": {"head": Field("bytes", 512)},
+    "Head": {"note": Field("text", 2048), "old": _UCR, "path": Field("bytes", 63 * 32)},
     "GetEntries": {"first": _UCR},
     "Entries": {
         "first": _UCR,

@@ -40,10 +40,15 @@ class NotCosigned:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """This is the newest entry of somebody's ledger, signed by its author (ledger/head.py)."""
+    """This is the newest tree of somebody's ledger: a checkpoint signed by its author, with cosignatures
+    where the sender has some. May be passed on."""
 
     number: ClassVar[int] = 53
-    head: bytes
+    note: str
+    old: int
+    """Size of the tree that its author announced before; 0: none."""
+    path: bytes
+    """Hashes of the proof that leads from there to here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,15 @@ from harness import Node, private_network, until
 
 from opengateway.discovery.record import NodeRecord, sign_record
 from opengateway.identity import Identity, network_id
+from opengateway.ledger.audit_proof import convicts
+from opengateway.ledger.checkpoint import write_note
 from opengateway.ledger.entry import GENESIS, ZERO16, ZERO32, Entry, sign
+from opengateway.ledger.ogwl import Reader
 from opengateway.ledger.witness import FORK, Contradiction
 from opengateway.transport.zmq_wire import zmq_wire
 from opengateway.units import NodeId
 from opengateway.wire.messages import Message, Proof
+from opengateway.wire.witness_messages import Head
 
 
 class Informer:
@@ -43,6 +47,7 @@ def test_a_proof_reaches_everybody_at_once_and_those_who_come_later(tmp_path: Pa
     network = private_network()
     net = network_id(network["network"]["name"], network["network"]["secret"])
     me, liar = Identity.generate(), Identity(random.Random(7).randbytes(32))
+    forker = Identity.generate()
     them = liar.node_id
     plain = Entry(1, GENESIS, net, them, 0, ZERO32, 5, them, ZERO16, bytes(32), "", *[0] * 13, ZERO32)
     proof = Contradiction(FORK, sign(liar, plain), sign(liar, plain._replace(t_ms=6))).proof
@@ -64,14 +69,25 @@ def test_a_proof_reaches_everybody_at_once_and_those_who_come_later(tmp_path: Pa
             await asyncio.wait_for(handler.up.wait(), 10)
             assert wire.send(handler.peer, Proof(b"nonsense"))
             assert wire.send(handler.peer, Proof(proof))
+            for root in (bytes(32), bytes(31) + b"1"):
+                assert wire.send(handler.peer, Head(write_note(forker, 7, root), 0, b""))
             await asyncio.to_thread(until, lambda: proof in exported(b), "the far node holds the proof")
             assert Proof(proof) not in handler.heard  # not back to who told it
+            for node in (a, b):
+                await asyncio.to_thread(until, lambda: two_trees(node), "two heads are a proof, too")  # noqa: B023
         finally:
             await wire.close("done")
 
     def exported(node: Node) -> bytes:
         data: bytes = node.get("/node/ledger/export")
         return data
+
+    def two_trees(node: Node) -> bool:
+        (tmp_path / "export").write_bytes(exported(node))
+        with Reader(tmp_path / "export") as reader:
+            list(reader.records())
+            found = [convicts(one, net) for one in reader.trailer().proofs]
+        return ("F6-rewrite", forker.node_id) in [(one.kind, one.key) for one in found]
 
     alone = {"enabled": False}
     with (

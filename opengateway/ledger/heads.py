@@ -1,0 +1,186 @@
+"""Everybody's newest tree, as it goes from peer to peer: held against what was seen of that ledger before.
+
+A node that shows one history here and another there must keep the two audiences apart for ever: its trees
+travel, and whoever has seen one cosigns, and serves on trust, only what is proven to continue it.
+
+    author   announce -> all its peers          everybody else   hear -> three others, if it is news
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Iterator
+
+from opengateway.errors import LedgerRefused
+from opengateway.identity import short
+from opengateway.ledger.audit_notes import Note, key_hash, read_note
+from opengateway.ledger.checkpoint import Checkpoints
+from opengateway.ledger.journal import Journal
+from opengateway.ledger.merkle_proofs import PROOF_HASHES, ProofWrong
+from opengateway.ledger.trees import Fault, Trees, TreesDiffer
+from opengateway.units import NodeId
+from opengateway.wire.witness_messages import Head
+
+logger = logging.getLogger(__name__)
+
+HEAD = "head"
+"""Documents of this kind: the newest tree seen of each ledger that matters here."""
+AUTHORS = 4096
+"""Whose trees are remembered, 1 to 10 kB each. Beyond them those go first with whom there is no account."""
+EVERY_MS = 10_000
+EVERY_MS_EACH = 50
+"""A head every 10 s, or every 0.05 s for each node that is heard of: then 20 a second come by, three times
+each, in a network of any size (20 kB/s)."""
+HEARD_OF_MS = 600_000
+LINES = 3
+"""Of a checkpoint's text: origin, size, root. More would only make a proof too long to pass on."""
+
+
+def read_tree(text: str) -> Note:
+    """A checkpoint of a ledger, signed by its author. Raises `ValueError`."""
+    note = read_note(text)
+    if note.text.count(b"\n") != LINES:
+        raise ValueError("a ledger's checkpoint has three lines")
+    if not note.signature:
+        raise ValueError("its author did not sign it")
+    return note
+
+
+def write_tree(note: Note) -> str:
+    """Text, the author's signature, and the good cosignatures."""
+    lines = [_line(note.author, 1, note.signature)]
+    lines += [_line(witness, 4, seconds.to_bytes(8, "big") + sig) for witness, seconds, sig in note.cosigned]
+    return f"{note.text.decode()}\n" + "".join(lines)
+
+
+def _line(key: bytes, kind: int, data: bytes) -> str:
+    name = f"opengateway/{key.hex()}"
+    return f"— {name} {base64.b64encode(key_hash(name, kind, key) + data).decode()}\n"
+
+
+class Heads:
+    def __init__(self, journal: Journal, checkpoints: Checkpoints) -> None:
+        self._journal = journal
+        self._checkpoints = checkpoints
+        self._announced_ms = 0
+        self._announced = 0
+        """Size of the tree that was announced last."""
+        self._heard_ms: dict[bytes, int] = {}
+        self._trees: dict[bytes, Trees] = {}
+        self.load()
+
+    def load(self) -> None:
+        """What was seen stays seen after a rollback; after a start there is what was kept."""
+        with self._journal.reading():
+            for author, data in self._journal.vault.store.documents(HEAD):
+                if author not in self._trees:
+                    self.of(author).hear(read_tree(data.decode()), 0, ())
+
+    def of(self, author: bytes) -> Trees:
+        found = self._trees.get(author)
+        if found is None:
+            found = self._trees[author] = Trees()
+            if len(self._trees) > AUTHORS:
+                self._forget_one(author)
+        return found
+
+    def _forget_one(self, new: bytes) -> None:
+        known = self._journal.debts
+        strangers = (one for one in self._trees if NodeId(one) not in known and one != new)
+        del self._trees[next(strangers, None) or next(iter(self._trees))]
+
+    def newest(self, author: bytes) -> Note | None:
+        """The largest tree of this author that was seen lately."""
+        found = self._trees.get(author)
+        return found.newest if found else None
+
+    def begin(self, note: Note) -> None:
+        """A tree that this node had cosigned when it last ran."""
+        try:
+            self.of(note.author).hear(note, 0, ())
+        except TreesDiffer as error:
+            self.convict(error.faults)
+
+    def __len__(self) -> int:
+        return len(self._trees)
+
+    # As an author.
+
+    def announce(self) -> Head | None:
+        """Our newest tree, if the ledger has grown and it is time: for every peer, after the next commit."""
+        now = self._journal.now_ms()
+        if self._journal.vault.sealed or 0 <= now - self._announced_ms < self._every_ms(now):
+            return None
+        self._announced_ms = now
+        self._checkpoints.make(now=True)
+        if self._checkpoints.size <= self._announced:
+            return None
+        before, self._announced = self._announced, self._checkpoints.size
+        return self._head(before)
+
+    def greet(self) -> Head | None:
+        """The last one that was announced, for somebody who was not there."""
+        return self._head(0) if self._announced == self._checkpoints.size > 0 else None
+
+    def _head(self, old: int) -> Head:
+        path = self._checkpoints.prover.consistency(old, self._checkpoints.size)
+        return Head(self._checkpoints.latest(), old, b"".join(path))
+
+    def _every_ms(self, now: int) -> int:
+        lately = sum(now - at < HEARD_OF_MS for at in self._heard_ms.values())
+        return max(EVERY_MS, EVERY_MS_EACH * lately)
+
+    # As everybody else.
+
+    def hear(self, head: Head) -> Head | None:
+        """What to pass on of it, if it is news. Raises `LedgerRefused` if it is not in order, and with
+        `fraud` if it proves one: that goes out with the next commit."""
+        journal = self._journal
+        try:
+            note = read_tree(head.note)
+            path = _hashes(head.path)
+        except ValueError as error:
+            raise LedgerRefused(f"no head of a ledger: {error}", reason="head") from error
+        if note.author in journal.faulty:
+            return None
+        news = self.see(note, head.old, path)
+        return Head(write_tree(note), head.old, head.path) if news else None
+
+    def see(self, note: Note, old: int = 0, path: tuple[bytes, ...] = ()) -> bool:
+        """A tree of another ledger, signed by its author; whether it is news. Raises as `hear` does."""
+        trees = self.of(note.author)
+        self._heard_ms.pop(note.author, None)
+        self._heard_ms[note.author] = self._journal.now_ms()
+        while len(self._heard_ms) > AUTHORS:
+            del self._heard_ms[next(iter(self._heard_ms))]
+        try:
+            news = trees.hear(note, old, path)
+        except TreesDiffer as error:
+            self.convict(error.faults)
+            raise LedgerRefused(f"{short(note.author)} announces {error}", reason="fraud") from error
+        except ProofWrong as error:
+            raise LedgerRefused(f"a head whose proof is {error}", reason="head") from error
+        if news and NodeId(note.author) in self._journal.debts:
+            self._journal.vault.store.put_document(HEAD, note.author, write_tree(note).encode())
+        return news
+
+    def convict(self, faults: list[Fault]) -> None:
+        """For everybody to see, with the next commit."""
+        journal = self._journal
+        for key, kind, proof in faults:
+            if key not in (journal.vault.chain.author, *journal.faulty) and not journal.vault.damage:
+                journal.vault.store.add_proof(NodeId(key), kind, proof)
+                journal.faulty.add(NodeId(key))
+                logger.warning("%s is convicted of %s", short(key), kind)
+
+
+def _hashes(data: bytes) -> tuple[bytes, ...]:
+    if len(data) % 32 or len(data) > 32 * PROOF_HASHES:
+        raise ValueError("a proof is of at most 63 hashes of 32 bytes")
+    return tuple(_cut(data))
+
+
+def _cut(data: bytes) -> Iterator[bytes]:
+    for at in range(0, len(data), 32):
+        yield data[at : at + 32]
