@@ -12,6 +12,8 @@ from opengateway.app.gateway.control import Control
 from opengateway.app.gateway.credit_routes import CreditRoutes
 from opengateway.app.gateway.meter import Meter
 from opengateway.app.gateway.model_routes import ModelRoutes
+from opengateway.app.gateway.ollama_api import OllamaApi
+from opengateway.app.gateway.ollama_models import OllamaModels
 from opengateway.app.gateway.openai_api import OpenAiApi
 from opengateway.app.gateway.picture import Parts
 from opengateway.app.gateway.quote_routes import QuoteRoutes
@@ -53,6 +55,15 @@ def _routes(node: Node, meter: Meter) -> list[web.RouteDef]:
     )
     credit = CreditRoutes(node.ledger, node.registry, node.lines)
     quote = QuoteRoutes(node.scheduler, node.lines)
-    openai = OpenAiApi(node.scheduler, meter, Aliases.of(node.config.aliases))
-    groups = (openai, Control(parts), models, credit, quote, Scrape(parts, meter))
+    aliases = Aliases.of(node.config.aliases)
+    openai = OpenAiApi(node.scheduler, meter, aliases)
+    ollama_models = OllamaModels(
+        node.scheduler,
+        aliases,
+        engines=node.engines.running,
+        workers=node.engines.views,
+        look=lambda: node.scout.tell(Tick()),
+    )
+    ollama = OllamaApi(node.scheduler, meter, aliases, ollama_models)
+    groups = (openai, ollama, ollama_models, Control(parts), models, credit, quote, Scrape(parts, meter))
     return [route for group in groups for route in group.routes()]

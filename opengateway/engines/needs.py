@@ -29,6 +29,7 @@ NEEDS: Final[dict[str, Callable[[Any], str]]] = {
     "logit_bias": _given("logit_bias"),
     "suffix": _given("insert"),
     "dimensions": lambda _: "dimensions",
+    "truncate": _given("truncate"),
     "reasoning_effort": lambda value: "" if value == "none" else "reasoning",
     "chat_template_kwargs": _given("template_kwargs"),
 }

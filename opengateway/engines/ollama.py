@@ -178,6 +178,14 @@ class Ollama:
         """Names of the models in memory now."""
         return [item.model or "" for item in (await self._call(self._client().ps())).models]
 
+    async def keep(self, name: str, keep_alive: Any) -> None:
+        """Load a model, or unload it with a `keep_alive` of 0."""
+        client = self._client(timeout=LOADING_S)
+        try:
+            await self._call(client.generate(name, "", keep_alive=keep_alive))
+        finally:
+            await _let_go(client)
+
     async def remove(self, name: str) -> None:
         await self._call(self._client().delete(name))
 
@@ -197,8 +205,8 @@ class Ollama:
     def _client(self, timeout: float | None = CONTROL_S) -> ollama.AsyncClient:
         import ollama
 
-        if timeout is None:
-            return ollama.AsyncClient(self.url, timeout=None, trust_env=False)
+        if timeout != CONTROL_S:
+            return ollama.AsyncClient(self.url, timeout=timeout, trust_env=False)
         if self._control is None:
             self._control = ollama.AsyncClient(self.url, timeout=timeout, trust_env=False)
         return self._control
@@ -237,7 +245,7 @@ class Ollama:
         if "thinking" in offered:
             abilities.add("reasoning")
         if "embedding" in offered:
-            abilities.add("dimensions")
+            abilities |= {"dimensions", "truncate"}
         return ModelInfo(
             name=name,
             digest=(item.digest or "").removeprefix("sha256:"),

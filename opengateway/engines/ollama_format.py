@@ -44,7 +44,8 @@ def body_for(request: GenerateRequest, model: str, context: int | None) -> bytes
         raise BadRequest("An engine gives one choice at a time.", hint="Ask with n = 1, several times.")
     try:
         if request.kind == "embedding":
-            shape = {key: given[key] for key in ("input", "dimensions") if given.get(key) is not None}
+            kept = ("input", "dimensions", "truncate")
+            shape = {key: given[key] for key in kept if given.get(key) is not None}
             return orjson.dumps({"model": model, **shape})
         body: dict[str, Any] = {"model": model, "stream": request.stream}
         if request.kind == "chat":

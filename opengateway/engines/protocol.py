@@ -49,7 +49,7 @@ class ModelInfo:
     """The pocket model: never offered beyond this machine's link or a private network."""
     abilities: frozenset[str] = field(default_factory=lambda: frozenset({"chat", "completion"}))
     """Of: chat, completion, embedding, tools, tool_choice, json_schema, logprobs, seed, logit_bias, insert,
-    dimensions, reasoning, template_kwargs, vision, audio, file (needs.py says who wants what), continue."""
+    dimensions, truncate, reasoning, template_kwargs, vision, audio, file (see needs.py), continue."""
 
 
 class Engine(Protocol):

@@ -275,6 +275,10 @@ class Market:
                     "context": 0,
                     "local": False,
                     "abilities": [],
+                    "parameters_m": model.parameters_m,
+                    "quantisation": model.quantisation,
+                    "digest": model.digest,
+                    "size": model.size,
                 },
             )
             entry["abilities"] = sorted({*entry["abilities"], *(model.abilities or ASSUMED)})

@@ -142,24 +142,23 @@ def _usage(finished: Finished) -> dict[str, int]:
 def _message(chunks: list[Chunk]) -> dict[str, Any]:
     """The deltas of a stream put together: texts joined, tool calls merged by their index."""
     texts: dict[str, list[str]] = {"content": []}
-    calls: dict[int, dict[str, Any]] = {}
+    calls = CallMerger()
     other: dict[str, Any] = {}
     for chunk in chunks:
         if isinstance(chunk, str):
             texts["content"].append(chunk)
             continue
         for name, value in chunk.items():
-            if name == "tool_calls" and isinstance(value, list):
-                for call in value:
-                    _merge_call(calls, call)
+            if name == "tool_calls":
+                calls.add(value)
             elif isinstance(value, str) and name != "role":
                 texts.setdefault(name, []).append(value)
             elif value is not None and name not in ("role", "logprobs"):
                 other[name] = value
     message: dict[str, Any] = {"role": "assistant"} | other
     message |= {name: "".join(parts) for name, parts in texts.items() if parts or name == "content"}
-    if calls:
-        message["tool_calls"] = [call for _, call in sorted(calls.items())]
+    if merged := calls.whole():
+        message["tool_calls"] = merged
         message["content"] = message["content"] or None
     return message
 
@@ -175,14 +174,26 @@ def _logprobs(chunks: list[Chunk]) -> dict[str, list[Any]] | None:
     return joined or None
 
 
-def _merge_call(calls: dict[int, dict[str, Any]], part: Any) -> None:
-    """A peer's delta is some JSON: what is not a piece of a call is left out."""
-    if not isinstance(part, dict) or not isinstance(index := part.get("index", 0), int):
-        return
-    call = calls.setdefault(index, {"type": "function", "function": {"name": "", "arguments": ""}})
-    if part.get("id"):
-        call["id"] = part["id"]
-    function = part.get("function")
-    for name in ("name", "arguments"):
-        piece = function.get(name) if isinstance(function, dict) else None
-        call["function"][name] += piece if isinstance(piece, str) else ""
+class CallMerger:
+    """The pieces of tool calls, put together by their index. A peer's delta is some JSON: what is not a piece
+    of a call is left out."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, dict[str, Any]] = {}
+
+    def add(self, parts: Any) -> None:
+        for part in parts if isinstance(parts, list) else ():
+            if isinstance(part, dict) and isinstance(index := part.get("index", 0), int):
+                self._merge(index, part)
+
+    def whole(self) -> list[dict[str, Any]]:
+        return [call for _, call in sorted(self._calls.items())]
+
+    def _merge(self, index: int, part: dict[str, Any]) -> None:
+        call = self._calls.setdefault(index, {"type": "function", "function": {"name": "", "arguments": ""}})
+        if part.get("id"):
+            call["id"] = part["id"]
+        function = part.get("function")
+        for name in ("name", "arguments"):
+            piece = function.get(name) if isinstance(function, dict) else None
+            call["function"][name] += piece if isinstance(piece, str) else ""

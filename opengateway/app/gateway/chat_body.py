@@ -14,7 +14,7 @@ from opengateway.closest import closest
 from opengateway.engines.needs import needs_of
 from opengateway.engines.protocol import GenerateRequest, Kind
 from opengateway.errors import BadRequest, Unsupported
-from opengateway.routing.placement import Scope
+from opengateway.routing.placement import Scope, plain_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +33,24 @@ class Aliases:
     """Other names for models: `gpt-4o-mini=llama3.2`."""
 
     entries: Mapping[str, str] = field(default_factory=dict)
-    """By their small letters."""
+    """By their plain names."""
 
     @classmethod
     def of(cls, entries: tuple[str, ...]) -> Aliases:
         parts = [entry.partition("=") for entry in entries]
-        return cls({name.lower(): model for name, _, model in parts})
+        return cls({plain_name(name): model for name, _, model in parts})
 
     def resolve(self, name: str) -> str:
-        return self.entries.get(name.lower(), name) if self.entries else name
+        return self.entries.get(plain_name(name), name) if self.entries else name
+
+    def among(self, models: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Descriptions of those that mean a model which is served, under the alias's name."""
+        by_name = {plain_name(model["name"]): model for model in models}
+        return [
+            {**by_name[plain_name(name)], "name": alias}
+            for alias, name in self.entries.items()
+            if plain_name(name) in by_name and alias not in by_name
+        ]
 
 
 NO_ALIASES = Aliases()

@@ -56,16 +56,16 @@ Refusal: TypeAlias = Callable[[OpenGatewayError, dict[str, str]], web.Response]
 
 
 class Delivery:
-    def __init__(self, scheduler: Address[SchedulerMessage], meter: Meter, refusal: Refusal) -> None:
+    def __init__(self, scheduler: Address[SchedulerMessage], meter: Meter) -> None:
         self._scheduler = scheduler
         self._meter = meter
-        self._refusal = refusal
 
     async def answer(
         self,
         request: web.Request,
         asked: GenerateRequest,
         make: Callable[[Job], Writer],
+        refuse: Refusal,
         *,
         scope: str = "anywhere",
         streaming: bool = False,
@@ -78,7 +78,7 @@ class Delivery:
                 return await _streamed(request, job, make(job))
             return await _whole(job, make(job))
         except OpenGatewayError as error:
-            return self._refusal(error, {"x-opengateway-request-id": job.id})
+            return refuse(error, {"x-opengateway-request-id": job.id})
         finally:
             job.stream.cancel()
             self._meter.answered(job.stream)

@@ -126,5 +126,6 @@ EMBEDDING: Final = _table(
     ),
     Field("dimensions", whole(1, 1 << 16), "engine"),
     Field("encoding_format", words("float", "base64"), "engine"),
+    Field("truncate", FLAG, "engine", "true cuts what is too long, as Ollama does", extension=True),
 )
 TABLES: Final[dict[str, dict[str, Field]]] = {"chat": CHAT, "completion": COMPLETION, "embedding": EMBEDDING}

@@ -27,7 +27,7 @@ class OpenAiApi:
     ) -> None:
         self._scheduler = scheduler
         self._aliases = aliases
-        self._delivery = Delivery(scheduler, meter, error_response)
+        self._delivery = Delivery(scheduler, meter)
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -53,13 +53,7 @@ class OpenAiApi:
     async def _served(self) -> list[dict[str, Any]]:
         """What can be asked for now, and the aliases that mean something that can."""
         models = await answer(self._scheduler.ask(DescribeModels()), 5.0)
-        by_name = {plain_name(model["name"]): model for model in models}
-        aliased = [
-            _model({**by_name[plain_name(name)], "name": alias})
-            for alias, name in self._aliases.entries.items()
-            if plain_name(name) in by_name and plain_name(alias) not in by_name
-        ]
-        return [_model(model) for model in models] + aliased
+        return [_model(model) for model in (*models, *self._aliases.among(models))]
 
     def _handler(self, kind: Kind) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -70,8 +64,9 @@ class OpenAiApi:
             def make(job: Job) -> Events | Vectors:
                 return Vectors() if kind == "embedding" else Events(job, asked, with_stats=with_stats)
 
+            streaming = asked.streaming and kind != "embedding"
             return await self._delivery.answer(
-                request, asked.request, make, scope=scope, streaming=asked.streaming and kind != "embedding"
+                request, asked.request, make, error_response, scope=scope, streaming=streaming
             )
 
         return handle

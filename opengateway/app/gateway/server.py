@@ -11,6 +11,7 @@ from aiohttp import web
 
 from opengateway.app.gateway.errors import error_response, plain
 from opengateway.app.gateway.guard import check_host, check_token
+from opengateway.app.gateway.ollama_lines import ollama_refusal
 from opengateway.errors import ConfigInvalid, OpenGatewayError, PortTaken
 
 logger = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class HttpServer:
 
     @web.middleware
     async def _middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        said = ollama_refusal if request.path.startswith("/api/") else error_response
         try:
             check_host(request.headers, self.host)
             if request.path.startswith("/node/"):
@@ -95,16 +97,16 @@ class HttpServer:
         except web.HTTPException as error:
             if error.status < 400:
                 raise
-            return error_response(_named(error, request))
+            return said(_named(error, request))
         except OpenGatewayError as error:
-            return error_response(error)
+            return said(error)
         except (ConnectionError, TimeoutError) as error:
-            return error_response(plain(error))
+            return said(plain(error))
         except Exception as error:
             shown = plain(error)
             if shown.code == "internal_error":
                 logger.exception("%s %s failed", request.method, request.path)
-            return error_response(shown)
+            return said(shown)
 
     async def _readyz(self, _request: web.Request) -> web.Response:
         why = self._not_ready()
