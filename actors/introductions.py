@@ -89,7 +89,7 @@ class Introductions:
                     self._introduced(data)
 
     def _here(self, session: Session, data: bytes) -> None:
-        here = self._read(data, by=session.peer)
+        here = self._read(data, of=session)
         if here is None:
             return
         session.whereabouts = data
@@ -114,7 +114,7 @@ class Introductions:
         """Still valid, and private addresses only inside a private network."""
         if not session.whereabouts:
             return False
-        here = self._read(session.whereabouts, by=session.peer)
+        here = self._read(session.whereabouts, of=session)
         return here is not None and (here.public or self.own.private)
 
     def _introduced(self, data: str | bytes) -> None:
@@ -122,9 +122,11 @@ class Introductions:
         if here is not None:
             self.learn(here)
 
-    def _read(self, data: bytes, by: NodeId | None = None) -> Whereabouts | None:
+    def _read(self, data: bytes, of: Session | None = None) -> Whereabouts | None:
+        """`of`: whoever must have signed it, whose clock is known."""
+        by, ahead_ms = (of.peer, of.ahead_ms) if of is not None else (None, None)
         try:
-            return open_whereabouts(data, self.own.net, now_ms=self.own.now_ms(), by=by)
+            return open_whereabouts(data, self.own.net, now_ms=self.own.now_ms(), by=by, ahead_ms=ahead_ms)
         except RecordRefused as refused:
             self.refused[refused.reason] += 1
             return None
@@ -141,7 +143,9 @@ class Introductions:
             return
         relays = [text for text in here.relays if self.worth_a_dial((parse_relay(text)[1],))]
         places = [*self.worth_a_dial(here.endpoints), *through(relays, here.node_id)]
-        if places and not self.book.heard(here.node_id, places, seq=here.seq, now_ms=self.own.now_ms()):
+        if places and not self.book.heard(
+            here.node_id, places, seq=here.seq, now_ms=self.own.now_ms(), sought=True
+        ):
             self.refused["not_entered"] += 1
 
     def found(self, endpoints: Iterable[str]) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from actors import peer_table
 from actors.connecting import DIALS, Connecting
 from actors.introductions import Introductions
 from actors.kernel import Actor, Address
@@ -57,7 +58,6 @@ from actors.roster import Roster
 from actors.upgrades import Upgrades
 from actors.wanted import Wanted
 from opengateway.discovery.addresses import entry_point
-from opengateway.discovery.clocks import compared
 from opengateway.discovery.peer_cache import PeerCache
 from opengateway.discovery.peers import PeerBook
 from opengateway.discovery.record import RecordRefused, open_own_word
@@ -178,11 +178,15 @@ class Registry(Actor[RegistryMessage]):
             case Disconnect(target):
                 return self._connecting.disconnect(target)
             case DescribePeers(cluster):
-                return self._roster.describe(self._book, cluster, self._now_ms())
+                return peer_table.peers(self._roster, self._book, self._own, cluster, self._now_ms())
             case DescribeClusters():
-                return self._roster.clusters(self._own)
+                return peer_table.clusters(self._roster, self._own)
             case DescribeSelf():
-                return self._describe_self()
+                mine = peer_table.itself(self._roster, self._own)
+                return mine | {
+                    "cache_problem": self._cache.problem,
+                    "refused": dict(self._introductions.refused),
+                }
         return None
 
     # -- sessions ----------------------------------------------------------------------------
@@ -266,7 +270,7 @@ class Registry(Actor[RegistryMessage]):
 
     def _dial_due(self) -> None:
         now = self._now_ms()
-        for dial in self._book.due(now):
+        for dial in self._book.due(now, company=len(self._roster.sessions)):
             self._book.dialled(dial, now_ms=now)
             for endpoint in dial.endpoints[:DIALS]:
                 self._swarm_peer.tell(Dial(endpoint, dial.node_id))
@@ -287,13 +291,3 @@ class Registry(Actor[RegistryMessage]):
     def _dial_failed(self, endpoint: str, reason: str) -> None:
         self._roster.dial_errors[endpoint] = reason
         self._wanted.failed(endpoint, reason)
-
-    def _describe_self(self) -> dict[str, Any]:
-        return {
-            **self._own.describe(),
-            "relay_names": self._roster.names(self._own.reached.relays),
-            "by_ring": self._roster.by_ring(),
-            "cache_problem": self._cache.problem,
-            "dial_errors": dict(self._roster.dial_errors),
-            "clock": compared(self._roster.aheads()),
-        }

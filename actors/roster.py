@@ -1,4 +1,4 @@
-"""Who is connected now, and how each looks to the Scheduler and to people."""
+"""Who is connected now, and how each looks to the Scheduler. How they look to people: peer_table.py."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.messages import PeerUp, Trip
-from actors.own_record import OwnRecord
 from opengateway.discovery.addresses import parse_endpoint, parse_relay
-from opengateway.discovery.clocks import own_error_ms
-from opengateway.discovery.peers import PeerBook
+from opengateway.discovery.claims import NOBODY, Claim, Judged, judge
 from opengateway.discovery.record import NodeRecord
 from opengateway.identity import base32, short
 from opengateway.models.machine import Machine
@@ -23,8 +21,8 @@ from opengateway.units import NodeId
 
 RTT_CHANGE = 0.3
 """Share by which a round trip must change before the Scheduler is told: it plans in whole milliseconds."""
-RECENTLY_MS = 24 * 3600 * 1000
-"""How long `peers` shows somebody who is down."""
+QUIET_AFTER = 3.0
+"""Seconds: pings go out every 2 s from either end, so whoever is silent for longer is slow, or dead."""
 DIAL_ERRORS = 64
 
 
@@ -39,7 +37,10 @@ class Session:
     ahead_ms: int = 0
     """How far its clock is ahead of ours."""
     rtt_ms: float | None = None
-    told_rtt: float | None = None
+    best_ms: float | None = None
+    """The shortest round trip: it is no farther than light gets in half of it."""
+    told: tuple[Any, ...] = ()
+    """Of what the Scheduler was told last, that which changes by itself."""
     host: str = ""
     """The address that it dialled us from."""
     whereabouts: bytes = b""
@@ -78,6 +79,10 @@ class Roster:
     reasons: dict[NodeId, str] = field(default_factory=dict)
     dial_errors: dict[str, str] = field(default_factory=_Bounded)
     machine: Machine | None = None
+    judged: Judged = NOBODY
+    """Who is not where it says it is."""
+    places_disproved: int = 0
+    """How often that was found."""
 
     def up(self, up: PeerUp, record: NodeRecord) -> None:
         now = time.monotonic()
@@ -106,22 +111,64 @@ class Roster:
 
     def round_trips(self, seen: tuple[Trip, ...], relays: Mapping[NodeId, NodeId]) -> bool:
         """Take them in; whether one has changed so much that plans change."""
-        changed = False
         for known in self.sessions.values():
-            changed |= known.relay != relays.get(known.peer)
             known.relay = relays.get(known.peer)
+        fresh: set[NodeId] = set()
         for trip in seen:
             session = self.sessions.get(trip.peer)
             if session is None:
                 continue
-            rtt_ms = session.rtt_ms = trip.rtt_ms
-            session.last_heard, session.ahead_ms = trip.last_heard, trip.ahead_ms
-            told = session.told_rtt
-            if rtt_ms is not None and (told is None or abs(rtt_ms - told) > max(1.0, RTT_CHANGE * told)):
-                session.told_rtt, changed = rtt_ms, True
+            session.rtt_ms, session.ahead_ms = trip.rtt_ms, trip.ahead_ms
+            measured = [ms for ms in (session.best_ms, trip.best_ms) if ms is not None]
+            session.best_ms = min(measured, default=None)
+            # Of two connections that are settling the one that is heard counts.
+            again = trip.peer in fresh
+            session.last_heard = max(session.last_heard, trip.last_heard) if again else trip.last_heard
+            fresh.add(trip.peer)
+        self._judge()
+        changed = [self._changed(session) for session in self.sessions.values()]
+        return any(changed)
+
+    def _judge(self) -> None:
+        """Who says that it is where it cannot be. On our own link nobody gains by that."""
+        claims = [
+            Claim(peer, session.record.region, session.best_ms)
+            for peer, session in self.sessions.items()
+            if session.best_ms is not None and not self._on_link(session)
+        ]
+        judged = judge(self.own_region, claims)
+        self.places_disproved += len(judged.disproved - self.judged.disproved)
+        self.judged = judged
+
+    def _changed(self, session: Session) -> bool:
+        """Whether the Scheduler should hear of this session again."""
+        before, rtt_ms = session.told[:1], session.rtt_ms
+        known: float | None = before[0] if before else None
+        if rtt_ms is not None and known is not None and abs(rtt_ms - known) <= max(1.0, RTT_CHANGE * known):
+            rtt_ms = known
+        told = (rtt_ms, self.ring(session), self.quiet(session), session.relay)
+        changed, session.told = told != session.told, told
         return changed
 
+    def quiet(self, session: Session) -> bool:
+        return time.monotonic() - session.last_heard > QUIET_AFTER
+
     def ring(self, session: Session) -> str:
+        return ring_of(
+            session.record.region,
+            self.own_region,
+            on_link=self._on_link(session),
+            best_ms=session.best_ms,
+            disproved=session.peer in self.judged.disproved,
+        )
+
+    def _on_link(self, session: Session) -> bool:
+        if session.peer in self.on_link:
+            return True
+        # The address shows whether it is on our own network, as far as we see it. What its record says of
+        # its addresses is its own word, and would let anybody be our neighbour.
+        if session.relay is not None:
+            return False
         hosts = []
         for endpoint in (session.endpoint, *session.record.endpoints):
             if endpoint:
@@ -129,17 +176,8 @@ class Roster:
                     hosts.append(str(parse_endpoint(endpoint, scoped=True)[0]))
                 except ValueError:
                     continue
-        # The address shows whether it is on our own network, as far as we see it. What its record says of
-        # its addresses is its own word, and would let anybody be our neighbour.
-        if session.relay is not None:
-            return ring_of(session.record.region, self.own_region, on_link=session.peer in self.on_link)
         seen = hosts[:1] if session.dialled else [session.host] if session.host else hosts
-        on_link = session.peer in self.on_link or private(seen)
-        return ring_of(session.record.region, self.own_region, on_link=on_link)
-
-    def path(self, relay: NodeId | None) -> str:
-        """How a session's frames travel, for people."""
-        return f"relayed via {self.name(relay)}" if relay is not None else "direct"
+        return private(seen)
 
     def names(self, relays: Iterable[str]) -> list[str]:
         """Of relays, as records name them."""
@@ -148,6 +186,10 @@ class Roster:
     def name(self, peer: NodeId) -> str:
         session = self.sessions.get(peer)
         return (session.record.name if session is not None else "") or short(peer)
+
+    def aheads(self) -> list[int]:
+        """How far each peer's clock is ahead of ours, in ms."""
+        return [session.ahead_ms for session in self.sessions.values()]
 
     def by_ring(self) -> dict[str, int]:
         return dict(Counter(self.ring(session) for session in self.sessions.values()))
@@ -162,6 +204,7 @@ class Roster:
                 session.record.slots,
                 self._usable(session),
                 session.record.offer,
+                self.quiet(session),
             )
             for session in self.sessions.values()
         )
@@ -172,95 +215,6 @@ class Roster:
         ring = self.ring(session)
         offers = [o for o in session.record.models if offered(ring, demo=o.demo, private=self.private)]
         return tuple(_served(offer) for offer in offers)
-
-    # -- for people ------------------------------------------------------------------------------
-
-    def describe(self, book: PeerBook, cluster: str, now_ms: int) -> list[dict[str, Any]]:
-        error_ms = own_error_ms(self.aheads()) or 0
-        rows = [self._row(session, error_ms) for session in self.sessions.values()]
-        for peer in book:
-            if (
-                peer.node_id in self.sessions
-                or now_ms - max(peer.answered_ms, peer.last_seen_ms) > RECENTLY_MS
-            ):
-                continue
-            rows.append(
-                {
-                    "id": base32(peer.node_id),
-                    "short": short(peer.node_id),
-                    "name": "",
-                    "region": "",
-                    "ring": "",
-                    "rtt_ms": None,
-                    "state": "gone" if peer.departed_ms else "down" if peer.answered_ms else "connecting",
-                    "why": self.reasons.get(peer.node_id, ""),
-                    "models": [],
-                    "slots": 0,
-                    "endpoint": next(iter(peer.endpoints()), ""),
-                    "path": "",
-                    "dialled": False,
-                    "up_s": None,
-                    "last_seen_s": max(0.0, (now_ms - max(peer.answered_ms, peer.last_seen_ms)) / 1000),
-                    "clock_off_s": None,
-                    "version": "",
-                    "clusters": [],
-                }
-            )
-        if cluster:
-            rows = [row for row in rows if cluster in row["clusters"]]
-        return sorted(rows, key=lambda row: (row["state"] != "up", row["name"], row["id"]))
-
-    def aheads(self) -> list[int]:
-        """How far each peer's clock is ahead of ours, in ms."""
-        return [session.ahead_ms for session in self.sessions.values()]
-
-    def _row(self, session: Session, error_ms: int) -> dict[str, Any]:
-        now, record = time.monotonic(), session.record
-        return {
-            "id": base32(session.peer),
-            "short": short(session.peer),
-            "name": record.name,
-            "region": record.region,
-            "ring": self.ring(session),
-            "rtt_ms": session.rtt_ms,
-            "state": "up",
-            "why": "",
-            "models": [offer.name for offer in record.models],
-            "slots": record.slots,
-            "endpoint": session.endpoint or next(iter(record.endpoints), ""),
-            "path": self.path(session.relay),
-            "dialled": session.dialled,
-            "up_s": now - session.up_since,
-            "last_seen_s": max(0.0, now - session.last_heard),
-            "clock_off_s": (session.ahead_ms + error_ms) / 1000,
-            "version": record.version,
-            "clusters": list(record.clusters),
-        }
-
-    def clusters(self, own: OwnRecord) -> list[dict[str, Any]]:
-        """Every cluster that we or a peer are in, or that the registry lists for our region."""
-        found: dict[str, dict[str, Any]] = {}
-
-        def entry(name: str, region: str, model: str) -> dict[str, Any]:
-            blank = {"name": name, "region": region, "model": model, "joined": False, "members": []}
-            return found.setdefault(name, blank)
-
-        for _, model in own.offers():
-            name = own.registry.cluster_for(own.region.code, model.name)
-            row = entry(name, own.region.code, model.name)
-            row["joined"] = True
-            row["members"].append(short(own.identity.node_id))
-        for session in self.sessions.values():
-            for name in session.record.clusters:
-                region = session.record.region
-                served = [
-                    m.name for m in session.record.models if own.registry.cluster_for(region, m.name) == name
-                ]
-                entry(name, region, served[0] if served else "")["members"].append(short(session.peer))
-        for name, region, model_name in own.registry.clusters():
-            if region == own.region.code:
-                entry(name, region, model_name)
-        return sorted(found.values(), key=lambda row: str(row["name"]))
 
 
 def _served(offer: Any) -> ServedModel:

@@ -77,6 +77,10 @@ class Config:
         return regions.region(self.region) if self.region else regions.guess()
 
     @property
+    def place_is_guessed(self) -> bool:
+        return not self.region
+
+    @property
     def name(self) -> str:
         """The node's name for people."""
         return self.node_name or socket.gethostname().partition(".")[0] or "node"

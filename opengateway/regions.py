@@ -6,6 +6,9 @@ round trip.
 
 `regions.json` also places each tz database zone (country and coordinates from its `zone.tab`, which
 is in the public domain, old names included), so that a node knows its region without asking anyone.
+
+What a node says of its place can be disproved, never proven: an answer cannot have come from farther away
+than light gets in half of the round trip, but anybody can answer late.
 """
 
 from __future__ import annotations
@@ -26,6 +29,10 @@ DEFAULT: Final = "us-east-1"
 """For a machine that keeps UTC, as servers do: the oldest region, and most used."""
 
 EARTH_RADIUS_KM: Final = 6371.0088  # IUGG mean radius
+
+KM_PER_MS: Final = 102.1
+"""How far away at most something is per millisecond of round trip: light in fibre makes 204.2 km in one
+(refractive index 1.468), and has to come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,30 @@ def nearest(latitude: float, longitude: float, country: str = "") -> Region:
     candidates = [place for place in _table()[0].values() if place.open]
     at_home = [place for place in candidates if place.country == country]
     return min(at_home or candidates, key=lambda r: distance_km(latitude, longitude, r.latitude, r.longitude))
+
+
+@functools.cache
+def shortest_round_trip_ms(one: str, other: str) -> float:
+    """The least that a round trip takes between nodes that are rightly in these two regions; 0 where nothing
+    can be said: the same or neighbouring regions, or a code that we do not know.
+
+    A region is where its nodes have their nearest data centre, not where they are: a node on Hawaii is
+    rightly in us-west-1. So each may be as far from its centre as the farthest timezone counted to it."""
+    known = _table()[0]
+    if one not in known or other not in known:
+        return 0.0
+    apart = known[one].distance_km(known[other])
+    return max(0.0, apart - _farthest_km()[one] - _farthest_km()[other]) / KM_PER_MS
+
+
+@functools.cache
+def _farthest_km() -> dict[str, float]:
+    found = dict.fromkeys(_table()[0], 0.0)
+    for country, latitude, longitude in _table()[1].values():
+        place = nearest(latitude, longitude, country)
+        away = distance_km(latitude, longitude, place.latitude, place.longitude)
+        found[place.code] = max(found[place.code], away)
+    return found
 
 
 def guess(timezone: str | None = None) -> Region:

@@ -29,5 +29,5 @@ class Scrape:
             if_it_answers(parts.swarm_peer.ask(DescribeWire()), LIMIT_S),
             if_it_answers(parts.registry.ask(DescribeSelf()), LIMIT_S),
         )
-        text = self._meter.text(jobs or {}, wire or {}, (me or {}).get("by_ring", {}))
+        text = self._meter.text(jobs or {}, wire or {}, me or {})
         return web.Response(text=text, content_type="text/plain")

@@ -14,7 +14,8 @@ from contextlib import closing
 from pathlib import Path
 
 from opengateway.discovery.addresses import parse_place
-from opengateway.discovery.peers import ADDRESS_LIMIT, PEER_LIMIT, Peer, PeerBook, Place
+from opengateway.discovery.known_peer import ADDRESS_LIMIT, Peer, Place
+from opengateway.discovery.peers import PEER_LIMIT, PeerBook
 from opengateway.units import NodeId
 
 log = logging.getLogger(__name__)

@@ -16,23 +16,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 
-from opengateway.discovery.addresses import is_place, rank_of
-from opengateway.discovery.record import LIFE_LIMIT_MS, SKEW_MS
+from opengateway.discovery.addresses import is_place
+from opengateway.discovery.known_peer import ADDRESS_LIMIT, Dial, Peer, Place
+from opengateway.discovery.redial import FIRST_REDIAL_MS, FRESH_MS, redial_wait_ms
 from opengateway.units import NodeId
-from opengateway.wire.relay_endpoint import is_relayed
 
 PEER_LIMIT = 4096
 """Peers remembered: 2 MB in memory; at the slowest redial rate 2 dials a second if all are dead."""
-
-ADDRESS_LIMIT = 16
-"""Endpoints kept per peer, as many as one record may name."""
-
-FIRST_REDIAL_MS = 1_000
-REDIAL_LIMIT_MS = 30 * 60 * 1000
-JITTER = 0.25
-"""Share by which each wait varies: a hundred nodes that lost the same peer must not return in step."""
 
 STRANGER_TRIES = 12
 """Dials before an address that nobody ever answered at is forgotten: about 70 minutes."""
@@ -41,77 +32,15 @@ DEPARTED_REDIAL_MS = 60 * 60 * 1000
 """A peer that said goodbye comes back by itself. Looked for hourly all the same: if both sides said goodbye
 at once, neither would ever look for the other."""
 
-TOMBSTONE_MS = LIFE_LIMIT_MS + 2 * SKEW_MS
-"""By then every record signed before the goodbye has expired, so nothing is left to resurrect it."""
-
 DIALS_AT_ONCE = 8
 
-RELAYED_BY = 4
-"""As many endpoints of one peer are dialled at once."""
+ENOUGH = 32
+"""Sessions with which nobody else is dialled for company. Each costs its pings: without a limit every node of
+a link would have one with every other, and spend more on nothing with each that joins. With 32 that each node
+chooses, and as many that choose it, a network of any size hangs together."""
 
-
-@dataclass(slots=True)
-class Place:
-    """One endpoint of one peer."""
-
-    advertised_ms: int
-    failures: int = 0
-
-
-@dataclass(slots=True)
-class Peer:
-    """What is known of one peer. Read it freely; only the book changes it."""
-
-    node_id: NodeId
-    last_seen_ms: int
-    """When anything was last heard of it."""
-    answered_ms: int = 0
-    """When a session with it was last open; 0 is never: a stranger."""
-    last_good: str = ""
-    """The endpoint at which it last answered."""
-    departed_ms: int = 0
-    """When it said goodbye; 0 is not."""
-    departed_seq: int = 0
-    """The newest record it had published by then."""
-    seq: int = 0
-    connected: bool = False
-    failures: int = 0
-    dial_at_ms: int = 0
-    dialled_ms: int = 0
-    places: dict[str, Place] = field(default_factory=dict)
-
-    def outlived(self, seq: int, now_ms: int) -> bool:
-        """Whether a record of this sequence is older than a goodbye that still counts."""
-        return (
-            bool(self.departed_ms) and now_ms - self.departed_ms < TOMBSTONE_MS and seq <= self.departed_seq
-        )
-
-    def endpoints(self) -> tuple[str, ...]:
-        """Best first: what failed least, where it last answered, the newest, the simplest. One that leads
-        through a relay is always among the first few: it is what works where nothing else does."""
-
-        def worth(item: tuple[str, Place]) -> tuple[int, bool, int, int]:
-            text, place = item
-            return place.failures, text != self.last_good, -place.advertised_ms, rank_of(text)
-
-        found = [text for text, _ in sorted(self.places.items(), key=worth)]
-        relayed = next((at for at, text in enumerate(found) if is_relayed(text)), 0)
-        if relayed >= RELAYED_BY:
-            found.insert(RELAYED_BY - 1, found.pop(relayed))
-        return tuple(found)
-
-
-@dataclass(frozen=True, slots=True)
-class Dial:
-    node_id: NodeId
-    endpoints: tuple[str, ...]
-    """Best first."""
-
-
-def redial_wait_ms(failures: int, chance: float) -> int:
-    """1, 2, 4 ... seconds up to half an hour, times 0.75 to 1.25 by `chance` in [0, 1)."""
-    wait = min(FIRST_REDIAL_MS << min(failures, 20), REDIAL_LIMIT_MS)
-    return int(wait * (1 - JITTER + 2 * JITTER * chance))
+PLENTY = 2 * ENOUGH
+"""Sessions with which nobody is dialled either who was asked for because he may serve what is wanted here."""
 
 
 class PeerBook:
@@ -149,8 +78,11 @@ class PeerBook:
         self._hurry(peer, now_ms)  # even if it is where it always was: it may have been restarted
         return True
 
-    def heard(self, node_id: NodeId, endpoints: Iterable[str], *, seq: int, now_ms: int) -> bool:
-        """A signed record, from whomever. One no newer than the peer's goodbye is refused."""
+    def heard(
+        self, node_id: NodeId, endpoints: Iterable[str], *, seq: int, now_ms: int, sought: bool = False
+    ) -> bool:
+        """A signed record, from whomever; `sought`: an answer to our question who serves something. One no
+        newer than the peer's goodbye is refused."""
         known = self._peers.get(node_id)
         if known and known.outlived(seq, now_ms):
             self.refused += 1
@@ -160,6 +92,7 @@ class PeerBook:
             return False
         if seq > peer.seq:
             peer.seq, peer.departed_ms = seq, 0
+        peer.sought = peer.sought or sought
         self._merge(peer, endpoints, now_ms)
         return True
 
@@ -198,8 +131,16 @@ class PeerBook:
         if self._peers.pop(node_id, None):
             self.changed.add(node_id)
 
-    def due(self, now_ms: int, *, room: int = DIALS_AT_ONCE) -> tuple[Dial, ...]:
-        """Whom to dial now, at most `room`, those who answered most recently first. Changes nothing."""
+    def missed(self, peer: Peer, company: int, now_ms: int) -> bool:
+        """Whether a session with this peer is wanted by a node that has `company` sessions. Whoever was lost
+        lately always is: it was one of them."""
+        if company < ENOUGH or 0 <= now_ms - peer.answered_ms < FRESH_MS:
+            return True
+        return peer.sought and company < PLENTY
+
+    def due(self, now_ms: int, *, room: int = DIALS_AT_ONCE, company: int = 0) -> tuple[Dial, ...]:
+        """Whom to dial now, at most `room`, those who answered most recently first; `company` is how many
+        sessions there are. Changes nothing."""
         ready = [
             peer
             for peer in self._peers.values()
@@ -207,6 +148,7 @@ class PeerBook:
             if (peer.dial_at_ms <= now_ms or peer.dial_at_ms > now_ms + 2 * DEPARTED_REDIAL_MS)
             and peer.places
             and not peer.connected
+            and self.missed(peer, company, now_ms)
         ]
         ready.sort(key=lambda peer: (-peer.answered_ms, -peer.last_seen_ms))
         return tuple(Dial(peer.node_id, peer.endpoints()) for peer in ready[:room])
@@ -222,7 +164,8 @@ class PeerBook:
         if peer is None:
             return
         peer.dialled_ms = now_ms
-        peer.dial_at_ms = now_ms + redial_wait_ms(peer.failures, self._chance.random())
+        since_ms = now_ms - peer.answered_ms if peer.answered_ms else None
+        peer.dial_at_ms = now_ms + redial_wait_ms(peer.failures, self._chance.random(), since_ms)
         if peer.departed_ms:
             peer.dial_at_ms = max(peer.dial_at_ms, now_ms + DEPARTED_REDIAL_MS)
         peer.failures += 1

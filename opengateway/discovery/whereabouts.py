@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from opengateway.discovery.addresses import ENDPOINT_LENGTH, is_public, parse_endpoint, parse_relay
-from opengateway.discovery.record import CLOCK_ERROR_MS, NodeRecord, RecordRefused
+from opengateway.discovery.record import CLOCK_ERROR_MS, SKEW_MS, NodeRecord, RecordRefused
 from opengateway.identity import Identity
 from opengateway.units import NetworkId, NodeId
 from opengateway.wire.envelope import WHEREABOUTS, EnvelopeRefused, open_envelope, sign_envelope
@@ -80,8 +80,11 @@ def sign_whereabouts(identity: Identity, net: NetworkId, here: Whereabouts, *, n
         endpoints.pop()
 
 
-def open_whereabouts(data: bytes, net: NetworkId, *, now_ms: int, by: NodeId | None = None) -> Whereabouts:
-    """Signature, signer (`by`, where it is known), form, bounds and expiry. Raises `RecordRefused` only."""
+def open_whereabouts(
+    data: bytes, net: NetworkId, *, now_ms: int, by: NodeId | None = None, ahead_ms: int | None = None
+) -> Whereabouts:
+    """Signature, signer (`by`, where it is known), form, bounds and expiry. Its times are by the signer's
+    clock: `ahead_ms` of ours where that is known, else up to `SKEW_MS` off. Raises `RecordRefused` only."""
     if len(data) > WHEREABOUTS_LIMIT:
         raise RecordRefused("too_large", f"{len(data)} bytes, the limit is {WHEREABOUTS_LIMIT}")
     try:
@@ -93,10 +96,11 @@ def open_whereabouts(data: bytes, net: NetworkId, *, now_ms: int, by: NodeId | N
     if envelope.recipient:
         raise RecordRefused("malformed", "whereabouts are for everyone")
     here = _read(envelope.sender, envelope.body)
-    if here.expires_ms <= now_ms:
+    there_ms, skew_ms = (now_ms, SKEW_MS) if ahead_ms is None else (now_ms + ahead_ms, CLOCK_ERROR_MS)
+    if here.expires_ms + skew_ms <= there_ms:
         raise RecordRefused("expired")
-    if envelope.t_ms > now_ms + CLOCK_ERROR_MS:
-        raise RecordRefused("from_the_future", f"{envelope.t_ms - now_ms} ms ahead of this node's clock")
+    if envelope.t_ms > there_ms + skew_ms:
+        raise RecordRefused("from_the_future", f"{envelope.t_ms - there_ms} ms ahead of its signer's clock")
     if not envelope.t_ms <= here.expires_ms <= envelope.t_ms + LIFE_MS:
         raise RecordRefused("lives_too_long")
     return here

@@ -207,10 +207,10 @@ class Market:
         for peer in self._peers.values():
             for model in peer.models:
                 rtt = (peer.rtt_ms or 0.0) / 1000
-                yield (
-                    self._offer(peer.node_id, model, ring=peer.ring, rtt=rtt, slots=peer.slots, now=now),
-                    model,
-                )
+                offer = self._offer(peer.node_id, model, ring=peer.ring, rtt=rtt, slots=peer.slots, now=now)
+                if peer.quiet:
+                    offer = replace(offer, penalty_s=offer.penalty_s + PENALTY)
+                yield offer, model
 
     def _offer(
         self, place: Place, model: ServedModel, *, ring: str, rtt: float, slots: int, now: float

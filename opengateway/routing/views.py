@@ -66,3 +66,5 @@ class PeerView:
     models: tuple[ServedModel, ...]
     offer: bytes = b""
     """What a request that pays these prices names."""
+    quiet: bool = False
+    """Nothing was heard of it for longer than pings are apart: it may be dead, and is asked last."""

@@ -11,8 +11,9 @@ from actors.introductions import HINTS_AT_ONCE, Introductions
 from actors.messages import Found, Located, PeerSaid, PeerUp
 from actors.own_record import OwnRecord
 from actors.roster import Roster
-from opengateway.discovery.peers import TOMBSTONE_MS, PeerBook
-from opengateway.discovery.record import ModelOffer, NodeRecord
+from opengateway.discovery.known_peer import TOMBSTONE_MS
+from opengateway.discovery.peers import PeerBook
+from opengateway.discovery.record import CLOCK_ERROR_MS, SKEW_MS, ModelOffer, NodeRecord
 from opengateway.discovery.whereabouts import Whereabouts, sign_whereabouts
 from opengateway.identity import Identity, network_id
 from opengateway.regions import region
@@ -59,9 +60,10 @@ class Scene:
         models: tuple[ModelOffer, ...] = (),
         tells: bool = True,
         state: str = "ready",
+        who: Identity | None = None,
     ) -> Identity:
         """Somebody who is connected, and has said where it is."""
-        who = Identity.generate()
+        who = who or Identity.generate()
         record = NodeRecord(
             who.node_id, "x", "1", place, "", (), (), (), models, 1, state, 1, self.clock + 60_000
         )
@@ -150,8 +152,24 @@ def test_private_addresses_leave_only_into_a_private_network() -> None:
 def test_whereabouts_that_have_expired_are_not_passed_on() -> None:
     scene = Scene()
     scene.peer()
-    scene.clock += 60_001
+    scene.clock += 60_000 + CLOCK_ERROR_MS
     assert scene.answer() == set()
+
+
+@pytest.mark.parametrize("hours", [-1, 0, 1])
+def test_a_clock_that_is_an_hour_off_keeps_nobody_out(hours: int) -> None:
+    """Neither who is told by itself, with the clock known, nor a third one who is told by the first."""
+    here, there = Scene(), Scene()
+    there.clock += hours * 3600 * 1000
+    data = there.here(there.me)
+    peer = here.peer(tells=False, who=there.me)
+    here.roster.sessions[peer.node_id].ahead_ms = there.clock - here.clock
+    here.hear(peer, Here(data))
+    assert here.answer() == {data}, "it is passed on"
+    third = Scene()
+    third.hear(third.peer(), Peers([data]))
+    assert third.book.get(there.me.node_id), "and believed"
+    assert not third.desk.refused
 
 
 def test_a_peer_that_another_names_is_entered_to_be_dialled() -> None:
@@ -173,7 +191,7 @@ def test_forged_expired_and_oversized_whereabouts_are_refused_and_counted() -> N
     )
     teller = scene.peer()
     scene.hear(teller, Peers([forged, other, b"", b"x" * 997, "text"]))
-    scene.clock += 60_001
+    scene.clock += 60_000 + SKEW_MS
     scene.hear(teller, Peers([good]))
     assert stranger.node_id not in {peer.node_id for peer in scene.book}
     assert scene.desk.refused["bad_signature"] == 1

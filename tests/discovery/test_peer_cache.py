@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from opengateway.discovery.known_peer import Dial
 from opengateway.discovery.peer_cache import PeerCache
-from opengateway.discovery.peers import Dial, PeerBook
+from opengateway.discovery.peers import PeerBook
 from opengateway.units import NodeId
 
 OWN = NodeId(b"o" * 32)

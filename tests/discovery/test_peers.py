@@ -6,7 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opengateway.discovery import peers as rules
-from opengateway.discovery.peers import Dial, PeerBook, redial_wait_ms
+from opengateway.discovery import redial
+from opengateway.discovery.known_peer import ADDRESS_LIMIT, Dial
+from opengateway.discovery.peers import PeerBook
+from opengateway.discovery.redial import redial_wait_ms
 from opengateway.units import NodeId
 
 OWN = NodeId(b"o" * 32)
@@ -23,21 +26,50 @@ def other(number: int) -> NodeId:
     return NodeId(number.to_bytes(32, "big"))
 
 
-def test_a_peer_that_was_sighted_is_dialled_at_once_and_then_ever_less_often() -> None:
+def waits_after_a_loss(until_ms: int) -> list[tuple[int, int]]:
+    """(ms since the loss, ms until the next dial) of a peer that never answers again."""
     known, now, waits = book(), NOW, []
     known.connected(ANNA, HOME, now_ms=now)
     known.lost(ANNA, now_ms=now)
-    for _ in range(20):
+    while now < NOW + until_ms:
         due = known.next_due_ms()
         assert due is not None
         assert known.due(due - 1) == ()
-        waits.append(due - now)
+        waits.append((now - NOW, due - now))
         now = due
         assert known.due(now) == (Dial(ANNA, (HOME,)),)
         known.dialled(Dial(ANNA, (HOME,)), now_ms=now)
-    assert 750 <= waits[0] <= 1250
-    assert 0.75 * rules.REDIAL_LIMIT_MS <= waits[-1] <= 1.25 * rules.REDIAL_LIMIT_MS
-    assert ANNA in {peer.node_id for peer in known}, "whoever once answered is redialled for ever"
+    return waits
+
+
+def test_a_peer_that_was_lost_is_dialled_at_once_and_every_20_s_for_a_quarter_of_an_hour() -> None:
+    waits = waits_after_a_loss(redial.FRESH_MS)
+    assert 750 <= waits[0][1] <= 1250
+    assert max(wait for _, wait in waits) <= 20_000
+    assert min(wait for since, wait in waits if since > 60_000) >= 12_000
+
+
+def test_after_that_ever_less_often_but_for_ever() -> None:
+    waits = waits_after_a_loss(14 * 24 * 3600 * 1000)
+    assert all(wait < since / 7 for since, wait in waits if since > redial.FRESH_MS)
+    assert 0.75 * redial.REDIAL_LIMIT_MS <= waits[-1][1] <= 1.25 * redial.REDIAL_LIMIT_MS
+    assert len(waits) > 600
+
+
+def test_with_enough_company_nobody_else_is_dialled_but_whoever_was_lost_or_is_needed() -> None:
+    known, company = book(), rules.ENOUGH
+    known.seen(ANNA, (HOME,), now_ms=NOW)
+    assert known.due(NOW, company=company - 1) == (Dial(ANNA, (HOME,)),)
+    assert known.due(NOW, company=company) == ()
+    known.heard(ANNA, (HOME,), seq=1, now_ms=NOW, sought=True)
+    assert known.due(NOW, company=company) == (Dial(ANNA, (HOME,)),)
+    assert known.due(NOW, company=rules.PLENTY) == ()
+    known.connected(BERT, CAFE, now_ms=NOW)
+    known.lost(BERT, now_ms=NOW)
+    assert known.due(NOW + 2000, company=1000) == (Dial(BERT, (CAFE,)),)
+    later = NOW + redial.FRESH_MS
+    assert known.due(later, company=1000) == ()
+    assert {dial.node_id for dial in known.due(later, company=0)} == {ANNA, BERT}, "nobody is forgotten"
 
 
 def test_a_peer_that_had_dialled_us_is_redialled_on_its_advertised_address() -> None:
@@ -65,9 +97,9 @@ def test_a_changed_address_is_dialled_at_once_whatever_the_back_off_was() -> Non
     known.lost(ANNA, now_ms=NOW)
     for _ in range(12):
         known.dialled(Dial(ANNA, (HOME,)), now_ms=NOW)
-    assert known.due(NOW + 60_000) == ()
-    known.seen(ANNA, (CAFE,), now_ms=NOW + 60_000)
-    assert known.due(NOW + 60_000) == (Dial(ANNA, (CAFE, HOME)),)
+    assert known.due(NOW + 5_000) == ()
+    known.seen(ANNA, (CAFE,), now_ms=NOW + 5_000)
+    assert known.due(NOW + 5_000) == (Dial(ANNA, (CAFE, HOME)),)
 
 
 def test_a_peer_that_invents_addresses_is_dialled_once_a_second_at_most() -> None:
@@ -82,7 +114,7 @@ def test_a_peer_that_invents_addresses_is_dialled_once_a_second_at_most() -> Non
     assert dials <= 11
     peer = known.get(ANNA)
     assert peer
-    assert len(peer.places) == rules.ADDRESS_LIMIT
+    assert len(peer.places) == ADDRESS_LIMIT
 
 
 def test_an_address_nobody_ever_answered_at_is_forgotten_after_a_while() -> None:
@@ -192,9 +224,9 @@ def test_no_more_are_dialled_at_once_than_there_is_room_for_best_first() -> None
     assert dials[0].node_id == other(3)
 
 
-@given(st.integers(0, 10_000), st.floats(0, 1, exclude_max=True))
-def test_the_wait_stays_within_its_limits(failures: int, chance: float) -> None:
-    assert 750 <= redial_wait_ms(failures, chance) <= 1.25 * rules.REDIAL_LIMIT_MS
+@given(st.integers(0, 10_000), st.floats(0, 1, exclude_max=True), st.none() | st.integers(-(10**12), 10**12))
+def test_the_wait_stays_within_its_limits(failures: int, chance: float, since_ms: int | None) -> None:
+    assert 750 <= redial_wait_ms(failures, chance, since_ms) <= 1.25 * redial.REDIAL_LIMIT_MS
 
 
 steps = st.tuples(

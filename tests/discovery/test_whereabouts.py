@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import VerifyKey
 
-from opengateway.discovery.record import NodeRecord, RecordRefused
+from opengateway.discovery.record import CLOCK_ERROR_MS, SKEW_MS, NodeRecord, RecordRefused
 from opengateway.discovery.topics import topic
 from opengateway.discovery.whereabouts import (
     LIFE_MS,
@@ -68,7 +68,7 @@ def signed(fields: list[Any], *, kind: int = WHEREABOUTS, t_ms: int = NOW, net: 
 
 def refused(data: bytes, **more: Any) -> str:
     with pytest.raises(RecordRefused) as caught:
-        open_whereabouts(data, NET, now_ms=NOW, **more)
+        open_whereabouts(data, NET, **({"now_ms": NOW} | more))
     return caught.value.reason
 
 
@@ -121,7 +121,7 @@ def test_no_bit_of_it_can_be_changed(draw: st.DataObject) -> None:
     [
         ({"seq": 1 << 53}, "malformed"),
         ({"seq": True}, "malformed"),
-        ({"expires_ms": NOW}, "expired"),
+        ({"expires_ms": NOW - SKEW_MS}, "expired"),
         ({"expires_ms": NOW + LIFE_MS + 1}, "lives_too_long"),
         ({"region": "x" * 33}, "malformed"),
         ({"region": "line\nbreak"}, "malformed"),
@@ -145,10 +145,35 @@ def test_whose_word_it_is_matters() -> None:
     assert refused(signed(body()), by=NodeId(RELAY)) == "wrong_sender"
     assert refused(signed(body(), kind=RECORD)) == "unknown_kind"
     assert refused(signed(body(), net=network_id("other"))) == "wrong_network"
-    assert refused(signed(body(), t_ms=NOW + 200_000)) == "from_the_future"
     assert refused(b"x" * 997) == "too_large"
     addressed = sign_envelope(SELF, NET, WHEREABOUTS, body(), t_ms=NOW, recipient=RELAY)
     assert refused(addressed) == "malformed"
+
+
+HOUR_MS = 3600 * 1000
+
+
+@pytest.mark.parametrize("ahead_ms", [-HOUR_MS, 0, HOUR_MS])
+def test_a_signer_whose_clock_is_an_hour_off_is_believed(ahead_ms: int) -> None:
+    there = NOW + ahead_ms
+    data = signed(body(expires_ms=there + 60_000), t_ms=there)
+    for known in (None, ahead_ms):
+        assert open_whereabouts(data, NET, now_ms=NOW, ahead_ms=known).node_id == SELF.node_id
+
+
+def test_beyond_that_only_one_whose_clock_is_known() -> None:
+    day = 20 * HOUR_MS
+    data = signed(body(expires_ms=NOW + day + 60_000), t_ms=NOW + day)
+    assert refused(data) == "from_the_future"
+    assert refused(data, ahead_ms=HOUR_MS) == "from_the_future"
+    assert open_whereabouts(data, NET, now_ms=NOW, ahead_ms=day)
+
+
+def test_by_a_clock_that_is_known_the_times_are_judged_exactly() -> None:
+    data = signed(body(expires_ms=NOW + HOUR_MS), t_ms=NOW + HOUR_MS - 1)
+    late = NOW + HOUR_MS + CLOCK_ERROR_MS
+    assert open_whereabouts(data, NET, now_ms=late - 1, ahead_ms=0)
+    assert refused(data, now_ms=late, ahead_ms=0) == "expired"
 
 
 def test_the_world_is_told_public_addresses_only() -> None:

@@ -127,7 +127,7 @@ def _key(home: Home) -> Iterator[Check]:
 
 def _config(home: Home) -> Iterator[Check]:
     config = load(home)
-    how = "set" if config.region else "guessed"
+    how = "guessed" if config.place_is_guessed else "set"
     yield Check("config", "ok", f"valid; region {config.place.code} ({how}), engine {config.engine.kind}")
 
 

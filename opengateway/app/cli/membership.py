@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -52,11 +52,11 @@ def peers(
             peer.get("name", ""),
             peer.get("ring", ""),
             number(peer.get("rtt_ms")),
-            peer.get("state", ""),
+            "quiet" if peer.get("quiet") else peer.get("state", ""),
             peer.get("path", ""),
             peer.get("slots", 0),
             ", ".join(peer.get("models") or []),
-            peer.get("region", ""),
+            _place(peer),
             show_credits(int(peer.get("owes_us") or 0)),
             seconds(peer.get("last_seen_s")),
             *([_clock(peer.get("clock_off_s"))] if late else ()),
@@ -130,6 +130,11 @@ def disconnect(
 def _clock(off_s: float | None) -> str:
     """By how much a peer's clock is wrong; nothing where it hardly is."""
     return f"{off_s:+.0f} s" if off_s is not None and abs(off_s) * 1000 > NOTABLE_MS else ""
+
+
+def _place(peer: dict[str, Any]) -> str:
+    """Where it says it is."""
+    return f"not {peer['region']}" if peer.get("place_disproved") else str(peer.get("region", ""))
 
 
 def _ring_rank(ring: str) -> int:

@@ -59,8 +59,8 @@ class Meter:
         if stream.ended_at is not None:
             self.duration.add(stream.ended_at - stream.created)
 
-    def text(self, jobs: Mapping[str, Any], wire: Mapping[str, Any], peers: Mapping[str, int]) -> str:
-        """The Prometheus text format."""
+    def text(self, jobs: Mapping[str, Any], wire: Mapping[str, Any], me: Mapping[str, Any]) -> str:
+        """The Prometheus text format. `me`: what the Registry says of this node."""
         lines = ["# TYPE opengateway_requests_total counter"]
         for (ring, outcome), count in sorted(self.answers.items()):
             lines.append(f'opengateway_requests_total{{ring="{ring}",outcome="{outcome}"}} {count}')
@@ -76,10 +76,19 @@ class Meter:
             *(f'opengateway_jobs{{state="{name}"}} {jobs.get(name, 0)}' for name in ("running", "queued")),
             f"opengateway_slots {jobs.get('slots', 0)}",
             f"opengateway_slots_busy {jobs.get('busy', 0)}",
-            "# TYPE opengateway_peers gauge",
-            *(f'opengateway_peers{{ring="{ring}"}} {count}' for ring, count in sorted(peers.items())),
+            *_each("opengateway_peers", "gauge", "ring", me.get("by_ring", {})),
+            *_each("opengateway_peers_by_path", "gauge", "path", me.get("by_path", {})),
+            *_each("opengateway_hearsay_refused_total", "counter", "reason", me.get("refused", {})),
+            "# TYPE opengateway_places_disproved_total counter",
+            f"opengateway_places_disproved_total {me.get('places', {}).get('total', 0)}",
             "# TYPE opengateway_wire_total counter",
         ]
         for name, value in sorted(wire.get("counters", {}).items()):
             lines.append(f'opengateway_wire_total{{event="{name}"}} {value}')
         return "\n".join(lines) + "\n"
+
+
+def _each(name: str, kind: str, label: str, counts: Mapping[str, int]) -> Iterator[str]:
+    yield f"# TYPE {name} {kind}"
+    for value, count in sorted(counts.items()):
+        yield f'{name}{{{label}="{value}"}} {count}'

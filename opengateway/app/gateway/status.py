@@ -18,6 +18,9 @@ from opengateway.models.machine import Machine
 from opengateway.routing.views import WorkerView
 from opengateway.units import NetworkId
 
+MISPLACED = "neighbours whose answers come too fast say that they are far from there"
+PLACE_FIX = "set it: opengateway config set region CODE"
+
 
 @dataclass(slots=True)
 class Facts:
@@ -138,6 +141,8 @@ def warnings(  # noqa: PLR0917 - six sources of trouble
                 found.append(_warn(str(me[name]), "`opengateway doctor` looks closer"))
         if (clock := me.get("clock") or {"ok": True}) and not clock["ok"]:
             found.append(_warn(f"this computer's clock: {clock['text']}", FIX))
+        if (me.get("places") or {}).get("ours"):
+            found.append(_warn(f"this node is not in {facts.region}: {MISPLACED}", PLACE_FIX))
         if me.get("state") == "paused":
             found.append(_warn("paused: you use this machine", "to lend it anyway: contribute.when always"))
         if not peers:
