@@ -8,6 +8,7 @@ from actors.messages import (
     Claims,
     DescribeAccounts,
     DescribeBalance,
+    DescribeCurve,
     DescribeHistory,
     FindCreditors,
     HearHeads,
@@ -48,6 +49,8 @@ def read(book: Book, message: LedgerMessage) -> Any:
             return {**book.balance()._asdict(), "witnesses": book.witnessing.facts()}
         case DescribeHistory(limit):
             return [line_facts(line) for line in book.history(limit)]
+        case DescribeCurve(span_ms, points):
+            return [moment._asdict() for moment in book.curve(span_ms, points)]
         case DescribeAccounts():
             return [account_facts(pair) for pair in book.peers()]
     return None

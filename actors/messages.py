@@ -186,7 +186,12 @@ class FindQuote(Request[Appraisal | OpenGatewayError]):
 
 @dataclass(frozen=True, slots=True)
 class DescribeJobs(Request[dict[str, Any]]):
-    """Counts, and the jobs in flight."""
+    """Counts, and the slots of this node's engines."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListJobs(Request[list[dict[str, Any]]]):
+    """The jobs in flight, one by one (jobs_seen.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +210,7 @@ SchedulerMessage: TypeAlias = (
     | Tick
     | FindQuote
     | DescribeJobs
+    | ListJobs
     | DescribeModels
 )
 
@@ -779,6 +785,14 @@ class DescribeHistory(Request[list[dict[str, Any]]]):
 
 
 @dataclass(frozen=True, slots=True)
+class DescribeCurve(Request[list[dict[str, Any]]]):
+    """What was earned and spent by then (ucr), at `points` times over the last `span_ms`."""
+
+    span_ms: int
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
 class DescribeAccounts(Request[list[dict[str, Any]]]):
     """Pair totals with every peer."""
 
@@ -835,6 +849,7 @@ LedgerMessage: TypeAlias = (
     | OwedAmong
     | DescribeBalance
     | DescribeHistory
+    | DescribeCurve
     | DescribeAccounts
     | Export
     | Flushed

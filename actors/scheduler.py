@@ -16,6 +16,7 @@ from actors import holds, quotes
 from actors.ending import Ending
 from actors.in_flight import InFlight, Turns
 from actors.io_loop import IoLoop
+from actors.jobs_seen import jobs_seen
 from actors.kernel import Actor, Address
 from actors.messages import (
     Abandoned,
@@ -27,6 +28,7 @@ from actors.messages import (
     Job,
     JobEnded,
     LedgerMessage,
+    ListJobs,
     Overcharged,
     PeersChanged,
     RegistryMessage,
@@ -136,6 +138,8 @@ class Scheduler(Actor[SchedulerMessage]):
                 self._queueing.drain()
             case DescribeJobs():
                 return self._flight.counts()
+            case ListJobs():
+                return jobs_seen(self._flight)
             case FindQuote():
                 return quotes.appraise(self._market, message, private=self._private)
             case DescribeModels():

@@ -10,6 +10,7 @@ from actors.messages import Tick
 from opengateway.app.gateway.chat_body import Aliases
 from opengateway.app.gateway.control import Control
 from opengateway.app.gateway.credit_routes import CreditRoutes
+from opengateway.app.gateway.dashboard.routes import Dashboard
 from opengateway.app.gateway.meter import Meter
 from opengateway.app.gateway.model_routes import ModelRoutes
 from opengateway.app.gateway.ollama_api import OllamaApi
@@ -65,5 +66,7 @@ def _routes(node: Node, meter: Meter) -> list[web.RouteDef]:
         look=lambda: node.scout.tell(Tick()),
     )
     ollama = OllamaApi(node.scheduler, meter, aliases, ollama_models)
-    groups = (openai, ollama, ollama_models, Control(parts), models, credit, quote, Scrape(parts, meter))
+    dashboard = Dashboard(parts, chat=openai.chat, folder=node.home.run)
+    scrape = Scrape(parts, meter)
+    groups = (openai, ollama, ollama_models, Control(parts), models, credit, quote, scrape, dashboard)
     return [route for group in groups for route in group.routes()]

@@ -22,7 +22,7 @@ from opengateway.ledger.debts import PairTotals
 from opengateway.ledger.entry import ZERO32, Entry, Terms
 from opengateway.ledger.export import write_export
 from opengateway.ledger.handover import Handover
-from opengateway.ledger.history import Balance, Line, balance, lines
+from opengateway.ledger.history import Balance, Line, Moment, balance, curve, lines
 from opengateway.ledger.journal import Journal
 from opengateway.ledger.price import Price
 from opengateway.ledger.proofs import Proofs
@@ -270,6 +270,10 @@ class Book:
 
     def balance(self) -> Balance:
         return balance(self._journal)
+
+    def curve(self, span_ms: int, points: int) -> list[Moment]:
+        """What was earned and spent over the last `span_ms`."""
+        return curve(self._journal, span_ms, points)
 
     def history(self, limit: int = 50) -> list[Line]:
         """The newest committed entries first."""

@@ -85,6 +85,23 @@ def totals_at(store: Store, net: NetworkId, t_ms: int) -> Totals:
     return found
 
 
+class Moment(NamedTuple):
+    """ucr, integers, as they were at `t_ms`."""
+
+    t_ms: int
+    earned: int
+    spent: int
+
+
+def curve(journal: Journal, span_ms: int, points: int) -> list[Moment]:
+    """What was earned and spent by then, at `points` times evenly over the last `span_ms`, the newest last.
+
+    Reads about twenty entries a point, however long the ledger is."""
+    now, store = journal.now_ms(), journal.vault.store
+    times = [now - span_ms * step // (points - 1) for step in reversed(range(points))]
+    return [Moment(t_ms, *totals_at(store, journal.net, t_ms)[:2]) for t_ms in times]
+
+
 def line_facts(line: Line) -> dict[str, Any]:
     """As JSON has it."""
     return {

@@ -11,6 +11,7 @@ from opengateway.app.cli import (
     actors,
     bootstrap,
     credit,
+    dashboard,
     doctor,
     invite,
     key,
@@ -66,6 +67,7 @@ def build() -> typer.Typer:
     add(NODE, lifecycle.stop)
     add(NODE, lifecycle.restart)
     add(NODE, lifecycle.status)
+    add(NODE, dashboard.dashboard)
     add(NETWORK, prompt.prompt)
     add(NETWORK, membership.peers)
     add(NETWORK, membership.clusters)

@@ -28,12 +28,14 @@ class OpenAiApi:
         self._scheduler = scheduler
         self._aliases = aliases
         self._delivery = Delivery(scheduler, meter)
+        self.chat = self._handler("chat")
+        """The dashboard's chat box is answered as /v1/chat/completions is."""
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/v1/models", self.models),
             web.get("/v1/models/{model:.+}", self.model),
-            web.post("/v1/chat/completions", self._handler("chat")),
+            web.post("/v1/chat/completions", self.chat),
             web.post("/v1/completions", self._handler("completion")),
             web.post("/v1/embeddings", self._handler("embedding")),
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import socket
@@ -19,6 +20,10 @@ logger = logging.getLogger(__name__)
 BODY_LIMIT = 16 * 1024 * 1024
 """Bytes of one request: a prompt of 128k tokens is 0.6 MB, images make the rest."""
 BACKLOG = 512
+
+ENDLESS: web.AppKey[set[asyncio.Task[None]]] = web.AppKey("endless", set)
+"""Tasks that answer for as long as the reader stays. They never end by themselves: a closing port ends them
+first."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -55,6 +60,8 @@ class HttpServer:
                 hint="opengateway config set http.host 127.0.0.1",
             )
         app = web.Application(middlewares=[self._middleware], client_max_size=BODY_LIMIT)
+        app[ENDLESS] = set()
+        app.on_shutdown.append(_hang_up)
         app.add_routes([web.get("/healthz", _healthz), web.get("/readyz", self._readyz), *self._routes()])
         # A caller who hangs up must free its slot at once, hence handler_cancellation.
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=2.0)
@@ -111,6 +118,11 @@ class HttpServer:
     async def _readyz(self, _request: web.Request) -> web.Response:
         why = self._not_ready()
         return web.json_response({"ready": not why, "why": why}, status=503 if why else 200)
+
+
+async def _hang_up(app: web.Application) -> None:
+    for task in app[ENDLESS]:
+        task.cancel()
 
 
 async def _healthz(_request: web.Request) -> web.Response:

@@ -52,7 +52,7 @@ def error_of(answer: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "code"),
     [
-        ("GET", "/", None, 404, "http_404"),
+        ("GET", "/nothing", None, 404, "http_404"),
         ("GET", "/v2/models", None, 404, "http_404"),
         ("GET", "/v1/models/nope", None, 404, "model_not_found"),
         ("GET", CHAT, None, 405, "http_405"),

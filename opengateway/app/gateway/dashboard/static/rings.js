@@ -1,0 +1,149 @@
+// The network as range rings around this node: which ring a peer is in is how far the search must go for it.
+
+import { $, credits, cut, dress, listed, ms, plural, say, show, svg, table } from "./dom.js";
+
+const RINGS = ["lan", "nearest", "country", "continent", "world"];
+const TITLES = { lan: "this link", nearest: "nearest", country: "country", continent: "continent", world: "world" };
+const X = 34, FOOT = 46, TOP = 8, EDGE = 16;
+const FIRST = 92, LABEL = 170, LINE = 36, ROOMY = 3.2;
+
+let asTable = false, latest = () => ({});
+
+export function startRings(picture) {
+  latest = picture;
+  $("as-table").addEventListener("click", () => {
+    asTable = !asTable;
+    $("as-table").setAttribute("aria-pressed", String(asTable));
+    show($("rings"), !asTable);
+    show($("peer-table"), asTable);
+    drawRings(latest());
+  });
+}
+
+export function drawRings({ node, peers, jobs }) {
+  if (!node || !peers) return;
+  const up = peers.rows.filter((peer) => peer.state === "up");
+  const models = new Set(up.flatMap((peer) => peer.models));
+  say($("network-line"), up.length
+    ? `${plural(up.length, "peer")} in reach, ${models.size ? `serving ${listed([...models], 3)}` : "serving nothing yet"}`
+    : "");
+  if (asTable) { drawTable(peers); return; }
+  const busy = new Map();
+  for (const job of jobs?.rows ?? []) if (job.at_id) busy.set(job.at_id, (busy.get(job.at_id) ?? 0) + 1);
+  draw(peers.rows, busy);
+}
+
+/** Where everything goes in a panel of this size. Quarter ellipses: the panel is wider than high. A ring with
+ *  somebody in it gets more room outside it, for their names. */
+function layout(rows, width) {
+  const W = Math.max(280, width), H = Math.round(Math.min(470, Math.max(310, W * 0.58)));
+  const Y = H - FOOT, members = RINGS.map((ring) => rows.filter((peer) => (peer.ring || "world") === ring).sort((a, b) => (a.id < b.id ? -1 : 1)));
+  const weights = RINGS.slice(0, -1).map((_, index) => (members[index].length ? ROOMY : 1));
+  const most = W - X - EDGE, tall = (rx) => rx * (Y - TOP) / most;
+  // The innermost ring is the smallest, and usually the fullest.
+  const first = Math.min(0.52 * most, Math.max(FIRST, members[0].length * LINE * most / (Y - TOP) / 0.88));
+  const unit = (most - first) / weights.reduce((sum, weight) => sum + weight, 0);
+  const radii = [];
+  RINGS.forEach((_, index) => radii.push(index ? radii[index - 1] + unit * weights[index - 1] : first));
+  const at = new Map(), crowded = new Set();
+  members.forEach((here, index) => {
+    const rx = radii[index], ry = tall(rx);
+    // Evenly in height, not in angle: names have one line each, and neighbouring rings take turns.
+    const step = 0.88 / here.length, shift = index % 2 ? 0.28 : 0.5;
+    here.forEach((peer, place) => {
+      const share = 0.05 + step * (place + shift);
+      at.set(peer.id, [X + rx * Math.sqrt(1 - share * share), Y - ry * share]);
+      if (step * ry < LINE * 0.7) crowded.add(peer.id);
+    });
+  });
+  return { W, H, Y, radii, tall, at, crowded };
+}
+
+let canvas = null;
+function sheet() {
+  if (canvas) return canvas;
+  canvas = {
+    arcs: svg("g", { "aria-hidden": "true" }, RINGS.map(() => svg("g", {}, svg("path", { class: "arc" }), svg("text", { class: "ring-name", "text-anchor": "middle" })))),
+    ways: svg("g", { "aria-hidden": "true" }),
+    peers: svg("g", {}),
+    halo: svg("circle", { class: "home-halo", r: 22 }),
+    home: svg("circle", { class: "home", r: 9 }),
+    alone: svg("text", { class: "alone" }),
+  };
+  canvas.root = svg("svg", { role: "group", "aria-label": "Peers by distance" }, canvas.arcs, canvas.ways, canvas.halo, canvas.home, canvas.alone, canvas.peers);
+  $("rings").append(canvas.root);
+  new ResizeObserver(() => drawRings(latest())).observe($("rings"));
+  return canvas;
+}
+
+function draw(rows, busy) {
+  const { arcs, ways, peers, root, alone, home, halo } = sheet();
+  const { W, H, Y, radii, tall, at, crowded } = layout(rows, $("rings").clientWidth);
+  dress(root, { viewBox: `0 0 ${W} ${H}` });
+  for (const spot of [home, halo]) dress(spot, { cx: X, cy: Y });
+  RINGS.forEach((ring, index) => {
+    const [line, name] = arcs.children[index].children, rx = radii[index], ry = tall(rx);
+    const full = rows.some((peer) => (peer.ring || "world") === ring && peer.state === "up");
+    dress(line, { d: `M${X} ${Y - ry}A${rx} ${ry} 0 0 1 ${X + rx} ${Y}`, class: full ? "arc full" : "arc" });
+    // The names of empty rings go where there is no room for all of them.
+    dress(name, { x: Math.min(W - 18, X + rx), y: Y + 22, class: full ? "ring-name full" : "ring-name", visibility: full || W > 460 ? null : "hidden" });
+    say(name, TITLES[ring]);
+  });
+  dress(alone, { x: X + 30, y: Y - 60 });
+  say(alone, rows.length ? "" : W > 460 ? "Nobody is in reach yet. Peers on this link appear by themselves." : "Nobody is in reach yet.");
+  keep(ways, rows, () => svg("line", { class: "way" }), (line, peer) => {
+    const [x, y] = at.get(peer.id);
+    dress(line, { x1: X, y1: Y, x2: x, y2: y, class: busy.has(peer.short) ? "way busy" : "way", opacity: peer.state === "up" ? null : "0" });
+  });
+  keep(peers, rows, newPeer, (group, peer) => {
+    group.classList.toggle("crowded", crowded.has(peer.id));
+    dressPeer(group, peer, at.get(peer.id), busy.get(peer.short) ?? 0, W);
+  });
+}
+
+function newPeer() {
+  return svg("g", { class: "peer", tabindex: "0", role: "img" },
+    svg("circle"), svg("text"), svg("text", { class: "more" }));
+}
+
+function dressPeer(group, peer, [x, y], running, W) {
+  const [dot, name, more] = group.children;
+  const state = peer.state === "up" ? "" : peer.state === "down" ? "not answering" : peer.state;
+  const facts = [state || ms(peer.rtt_ms), listed(peer.models, 2), running ? plural(running, "job") : "", peer.path?.startsWith("relay") ? "relayed" : ""].filter(Boolean);
+  const title = peer.name || peer.short, r = 5 + Math.min(5, Math.sqrt(peer.slots || 0) * 1.6);
+  dress(group, {
+    transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})`, "data-state": peer.state, "data-busy": running ? true : null,
+    "aria-label": [title, TITLES[peer.ring] ?? "", peer.region, ...facts, peer.slots ? plural(peer.slots, "slot") : ""].filter(Boolean).join(", "),
+  });
+  dress(dot, { r: r.toFixed(1) });
+  const left = x > W - LABEL;
+  for (const [text, dy] of [[name, -1], [more, 14]]) dress(text, { x: left ? -r - 6 : r + 6, y: dy + 3 - 4, "text-anchor": left ? "end" : "start" });
+  say(name, cut(title, 22));
+  say(more, cut(facts.join(" · "), 38));
+}
+
+/** Keyed children: a peer's element lives as long as the peer, so that focus stays on it. */
+function keep(parent, rows, make, dressOne) {
+  const old = new Map([...parent.children].map((child) => [child.dataset.id, child]));
+  for (const peer of rows) {
+    let child = old.get(peer.id);
+    old.delete(peer.id);
+    if (!child) { child = make(peer); child.dataset.id = peer.id; parent.append(child); }
+    dressOne(child, peer);
+  }
+  for (const gone of old.values()) gone.remove();
+}
+
+function drawTable(peers) {
+  $("peer-table").replaceChildren(table("Peers", [
+    ["Name", (p) => p.name || p.short],
+    ["Ring", (p) => TITLES[p.ring] ?? ""],
+    ["Region", (p) => p.region],
+    ["Round trip", (p) => ms(p.rtt_ms), "num"],
+    ["Serves", (p) => listed(p.models, 3)],
+    ["Slots", (p) => String(p.slots || ""), "num"],
+    ["Way", (p) => p.path || ""],
+    ["Owes us", (p) => (p.owes_us ? credits(p.owes_us) : ""), "num"],
+    ["State", (p) => [p.state, p.why].filter(Boolean).join(": "), "wide"],
+  ], peers.rows));
+}
