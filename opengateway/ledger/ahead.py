@@ -24,6 +24,9 @@ class Ahead:
         for peer, ucr in self._store.documents(AHEAD):
             self._amounts[NodeId(peer)] = int.from_bytes(ucr, "big")
 
+    def of(self, peer: NodeId) -> int:
+        return self._amounts.get(peer, 0)
+
     def change(self, peer: NodeId, more: int) -> None:
         if more:
             self._put(peer, self._amounts.get(peer, 0) + more)

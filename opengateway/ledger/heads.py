@@ -18,7 +18,7 @@ from opengateway.ledger.audit_notes import Note, key_hash, read_note
 from opengateway.ledger.checkpoint import Checkpoints
 from opengateway.ledger.journal import Journal
 from opengateway.ledger.merkle_proofs import PROOF_HASHES, ProofWrong
-from opengateway.ledger.trees import Fault, Trees, TreesDiffer
+from opengateway.ledger.trees import LINES, Fault, Trees, TreesDiffer
 from opengateway.units import NodeId
 from opengateway.wire.witness_messages import Head
 
@@ -33,17 +33,18 @@ EVERY_MS_EACH = 50
 """A head every 10 s, or every 0.05 s for each node that is heard of: then 20 a second come by, three times
 each, in a network of any size (20 kB/s)."""
 HEARD_OF_MS = 600_000
-LINES = 3
+TEXT_LINES = 3
 """Of a checkpoint's text: origin, size, root. More would only make a proof too long to pass on."""
 
 
 def read_tree(text: str) -> Note:
     """A checkpoint of a ledger, signed by its author. Raises `ValueError`."""
     note = read_note(text)
-    if note.text.count(b"\n") != LINES:
+    if note.text.count(b"\n") != TEXT_LINES:
         raise ValueError("a ledger's checkpoint has three lines")
     if not note.signature:
         raise ValueError("its author did not sign it")
+    del note.cosigned[LINES:]
     return note
 
 
@@ -145,7 +146,7 @@ class Heads:
         if note.author in journal.faulty:
             return None
         news = self.see(note, head.old, path)
-        return Head(write_tree(note), head.old, head.path) if news else None
+        return Head(write_tree(self.of(note.author).seen[note.size]), head.old, head.path) if news else None
 
     def see(self, note: Note, old: int = 0, path: tuple[bytes, ...] = ()) -> bool:
         """A tree of another ledger, signed by its author; whether it is news. Raises as `hear` does."""
@@ -170,8 +171,7 @@ class Heads:
         journal = self._journal
         for key, kind, proof in faults:
             if key not in (journal.vault.chain.author, *journal.faulty) and not journal.vault.damage:
-                journal.vault.store.add_proof(NodeId(key), kind, proof)
-                journal.faulty.add(NodeId(key))
+                journal.convict(NodeId(key), kind, proof)
                 logger.warning("%s is convicted of %s", short(key), kind)
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from opengateway.errors import LedgerReadOnly, LedgerRefused
 from opengateway.identity import Identity, short
 from opengateway.ledger.admission import Policy
 from opengateway.ledger.ahead import Ahead
+from opengateway.ledger.audit_proof import proof_of
 from opengateway.ledger.chain import Draft
 from opengateway.ledger.debts import Debts
 from opengateway.ledger.entry import (
@@ -22,6 +24,7 @@ from opengateway.ledger.entry import (
     KINDS,
     OPEN,
     ROTATE,
+    SETTLE,
     Entry,
     EntryInvalid,
     Signed,
@@ -38,6 +41,10 @@ from opengateway.ledger.vault import Vault
 from opengateway.ledger.witness import Contradiction, compare
 from opengateway.units import NetworkId, NodeId
 
+REPUDIATION = "F8-repudiation"
+OMITTED = 256
+"""Entries back in which a SETTLE is looked for that a later entry omits: 4 ms at worst, and only where less
+was consumed than we know of."""
 RECENT = 1024
 """Entries kept as they were read: the OPEN that is settled now was read 1 to 20 s ago, at 15 us each time."""
 
@@ -218,17 +225,39 @@ class Journal:
             compare(known, found)
         except Contradiction as error:
             author = found.entry.author
-            self.vault.store.add_proof(author, error.kind, error.proof)
-            self.faulty |= self.successors.convicted(author, error.proof)
+            self.convict(author, error.kind, error.proof)
             raise LedgerRefused(
                 f"{short(author)} signed two entries that cannot both be true ({error})", reason="fraud"
             ) from error
 
+    def convict(self, author: NodeId, kind: str, proof: bytes) -> None:
+        """Kept and told to everybody with the next commit. It is served what it is owed from now on."""
+        self.vault.store.add_proof(author, kind, proof)
+        self.faulty |= self.successors.convicted(author, proof)
+
     def witness(self, found: Signed) -> None:
-        """Holds a signed entry against the highest one that its author showed us before."""
-        known = self._head(found.entry.author)
+        """Holds a signed entry against the highest one that its author showed us before, and against what it
+        settled."""
+        author = found.entry.author
+        if found.entry.consumed < self.debts.pair(author).served - self.ahead.of(author):
+            self._require_not_omitted(found)
+        known = self._head(author)
         if known is not None:
             self.require_consistent(found, known)
+
+    def _require_not_omitted(self, found: Signed) -> None:
+        """That an entry signed after a SETTLE does not say that less was ever consumed. One that was signed
+        before it may come late."""
+        author = found.entry.author
+        for row in islice(self.vault.store.rows_with(author, 0), OMITTED):
+            half = self.stored_half(row)
+            if half is None or half.entry.kind != SETTLE or half.entry.seq > found.entry.seq:
+                continue
+            if half.entry.consumed > found.entry.consumed:
+                pieces = (half.body, half.signature), (found.body, found.signature)
+                self.convict(author, REPUDIATION, proof_of(REPUDIATION, *pieces))
+                raise LedgerRefused(f"{short(author)} omits what it settled", reason="fraud")
+            return
 
     def remember(self, found: Signed) -> None:
         """Keeps a witnessed entry if it is its author's highest."""

@@ -20,6 +20,9 @@ LOOSE = 8
 REMEMBERED = 8
 """Trees kept to be compared with others of the same size."""
 
+LINES = 8
+"""Cosignatures kept under a tree, and passed on with it."""
+
 Fault = tuple[bytes, str, bytes]
 """Key, kind and proof."""
 
@@ -81,20 +84,24 @@ class Trees:
         known = self.loose.get(old)
         linked = known is not None and 0 < old < note.size and continues(known, note, path)
         if note.size in self.seen or note.size in self.loose:
-            self._merge(note)
-            return False
+            return self._merge(note)
         if linked:
             del self.loose[old]
         if linked or len(self.loose) < LOOSE:
             self.loose[note.size] = note
         return self._remember(note)
 
-    def _merge(self, note: Note) -> None:
-        """Cosignatures that were not known."""
+    def _merge(self, note: Note) -> bool:
+        """Cosignatures that were not known; whether there were any. They are news: two trees convict whoever
+        is seen to have cosigned both."""
+        more = 0
         for known in (self.seen.get(note.size), self.loose.get(note.size)):
             if known is not None:
                 there = {witness for witness, _, _ in known.cosigned}
-                known.cosigned += [one for one in note.cosigned if one[0] not in there]
+                new = [one for one in note.cosigned if one[0] not in there][: LINES - len(there)]
+                known.cosigned += new
+                more = max(more, len(new))
+        return more > 0
 
     def _remember(self, note: Note) -> bool:
         self.seen.pop(note.size, None)
