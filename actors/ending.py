@@ -8,7 +8,8 @@ from collections.abc import Callable
 from actors import holds
 from actors.in_flight import InFlight
 from actors.messages import Job, JobEnded, Submit, Unserved
-from opengateway.errors import OpenGatewayError
+from opengateway.errors import AllBusy, OpenGatewayError
+from opengateway.identity import short
 
 
 class Ending:
@@ -24,20 +25,40 @@ class Ending:
             return
         flight.market.gave_back(end.place)
         if end.error is None:
-            flight.market.succeeded(end.place)
-            flight.done += 1
+            self._answered(end)
         elif self._may_retry(job, end.error) and holds.outdated(end):
             flight.address.tell_later(holds.REQUOTE, Submit(job))
         elif self._may_retry(job, end.error):
             flight.market.failed(end.place, end.error, time.monotonic())
             job.tried.add(end.place)
             job.why = end.error
+            job.full += isinstance(end.error, AllBusy)
+            self._note(end, "failed")
             holds.note_shortage(end)
             flight.turns.place(job)
         else:
             flight.failed += 1
+            self._note(end, "broken")
             flight.io.call(job.stream.fail, end.error)
         flight.turns.drain()
+
+    def _answered(self, end: JobEnded) -> None:
+        flight, job, now = self._flight, end.job, time.monotonic()
+        flight.market.succeeded(end.place)
+        flight.done += 1
+        if job.origin is not None or end.finished is None:
+            return
+        tokens, stream = end.finished.completion_tokens, job.stream
+        flight.market.affinity.remember(job.request.model, job.request.body, end.place, now)
+        if job.request.stream and stream.first_at is not None and not isinstance(end.place, str):
+            flight.market.answered(end.place, job.request.model, tokens, stream.moved_at - stream.first_at)
+        job.note("answered", prompt=end.finished.prompt_tokens, tokens=tokens, cost=stream.cost or 0)
+
+    @staticmethod
+    def _note(end: JobEnded, what: str) -> None:
+        node = end.place if isinstance(end.place, str) else short(end.place)
+        error = end.error
+        end.job.note(what, node=node, code=error.code if error else "", why=error.message if error else "")
 
     def _may_retry(self, job: Job, error: OpenGatewayError) -> bool:
         """Somebody else may still answer: nothing was shown yet, and it is not the request's own fault."""
@@ -53,6 +74,7 @@ class Ending:
             self._cover(job)  # what others owe us may become credit there; then it is submitted again
             return
         self._flight.failed += 1
+        job.note("refused", code=error.code, why=error.message)
         self.unserved(job)
         self._flight.io.call(job.stream.fail, error)
 

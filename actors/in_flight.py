@@ -27,6 +27,8 @@ class Turns:
     """It waits: everybody is busy."""
     wait: Callable[[Job], None]
     """It waits, whatever for."""
+    seek: Callable[[Job], None]
+    """It waits for a slot: others may have one."""
     drain: Callable[[], None]
     """Something is free: give the waiting another try."""
     ended: Callable[[JobEnded], None]

@@ -17,16 +17,19 @@ from actors.messages import (
     Job,
     JobEnded,
     LedgerMessage,
+    QuoteCame,
     Received,
     SchedulerMessage,
+    SeekSlots,
     SettleHolds,
     Submit,
 )
 from actors.stamping import Stamping
 from actors.switchboard import Switchboard
+from opengateway.engines.quotation import Terms
 from opengateway.errors import OpenGatewayError, WorkerLost
 from opengateway.units import NodeId
-from opengateway.wire.messages import Quoted, Stamp
+from opengateway.wire.messages import Stamp
 
 
 @dataclass(slots=True)
@@ -100,7 +103,26 @@ class Lines:
         if self.switchboard is not None:
             self.switchboard.show_stamp(stamp)
 
-    async def quote(self, peer: NodeId, kind: str, model: str, prompt: int, completion: int) -> Quoted:
+    def seek(self, sought: SeekSlots) -> None:
+        """Ask a peer to hold slots; the Scheduler hears what it says. May be called from any thread."""
+        self.io.call(self._seek, sought)
+
+    def _seek(self, sought: SeekSlots) -> None:
+        if self.switchboard is not None:
+            self.io.task(self.switchboard.quotes.seek(sought))
+        else:
+            lost = WorkerLost("this node's own connections are being restarted", retry_after=1.0)
+            self.scheduler.tell(QuoteCame(sought, None, lost))
+
+    def release(self, peer: NodeId, number: int) -> None:
+        """The peer holds slots that nobody needs any more. May be called from any thread."""
+        self.io.call(self._release, peer, number)
+
+    def _release(self, peer: NodeId, number: int) -> None:
+        if self.switchboard is not None:
+            self.switchboard.quotes.release(peer, number)
+
+    async def quote(self, peer: NodeId, kind: str, model: str, prompt: int, completion: int) -> Terms:
         """What a peer says to a request like this. On the loop; raises `OpenGatewayError`."""
         if self.switchboard is None:
             raise WorkerLost("this node's own connections are being restarted", retry_after=1.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple, TypeAlias
@@ -26,8 +27,9 @@ from opengateway.ledger.routes import Creditors
 from opengateway.ledger.witnessing import Heard, Sends
 from opengateway.models.clusters import ClusterRegistry
 from opengateway.models.machine import Machine
-from opengateway.routing.market import Place
-from opengateway.routing.views import PeerView, Price, ServedModel, WorkerView
+from opengateway.routing.placement import Place
+from opengateway.routing.trace import Trace
+from opengateway.routing.views import PeerView, Price, Quotation, ServedModel, WorkerView
 from opengateway.units import NodeId
 from opengateway.wire.messages import Message
 from opengateway.wire.peer_messages import Here, Peers, SeekPeers
@@ -81,6 +83,21 @@ class Job:
     """The peer that refused it for want of our identity stamp."""
     stamped: bool = False
     """It waited for the stamp once; not again."""
+    full: int = 0
+    """Places that it was sent to and that were full."""
+    trace: Trace | None = None
+    """Of our own users' requests."""
+    part: int | None = None
+    """Which one, of a request that has several."""
+    unbegun: Callable[[], int] | None = None
+    """Parts of the same request that are with nobody yet, this one included."""
+
+    def note(self, what: str, **facts: Any) -> None:
+        """For whoever wants to know what became of it: `opengateway trace`."""
+        if self.trace is not None:
+            if self.part is not None:
+                facts["part"] = self.part
+            self.trace.add(time.monotonic(), what, **facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,15 +190,74 @@ class Appraisal:
     name: str
     model: ServedModel
     free_slots: int
+    held: int = 0
+    """Of them, for the peer that asks, for a moment."""
+    position: int = 0
+    start_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class FindQuote(Request[Appraisal | OpenGatewayError]):
-    """Who would answer, with nothing asked for; or the error that the request would get."""
+    """Who would answer, with nothing asked for; or the error that the request would get. A peer may have
+    `slots` held for it, under the `number` of its question."""
 
     model: str
     scope: str
     origin: NodeId | None = None
+    slots: int = 0
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsReleased:
+    """The peer does not need what is held for it under this number."""
+
+    peer: NodeId
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeekSlots:
+    """Ask this peer for a quote that holds slots; `QuoteCame` says what it answers."""
+
+    peer: NodeId
+    wanted: tuple[str, str, frozenset[str]]
+    """The model, as those who wait name it (it may be empty), their scope, and the abilities they need."""
+    kind: str
+    model: str
+    prompt_tokens: int
+    max_completion: int
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteCame:
+    """What a peer said to our question; `error` is its refusal, or that it said nothing."""
+
+    sought: SeekSlots
+    quote: Quotation | None
+    error: OpenGatewayError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OwedToUs:
+    """The ledger's answer: what peers owe us (ucr)."""
+
+    claims: dict[NodeId, int]
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeTrace(Request[dict[str, Any] | None]):
+    """What became of this request (its id or an end of it; empty: the newest). None if it is not known."""
+
+    request: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeTraces(Request[list[dict[str, Any]]]):
+    """The newest requests, without their events."""
+
+    limit: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +283,13 @@ SchedulerMessage: TypeAlias = (
     | WorkerChanged
     | Overcharged
     | PeersChanged
+    | SlotsReleased
+    | QuoteCame
+    | OwedToUs
     | Tick
     | FindQuote
+    | DescribeTrace
+    | DescribeTraces
     | DescribeJobs
     | ListJobs
     | DescribeModels

@@ -12,10 +12,14 @@ from actors.in_flight import InFlight
 from actors.messages import Dispatch, Job, JobEnded
 from actors.runner import Runner
 from opengateway.errors import AllBusy, OpenGatewayError
+from opengateway.identity import short
+from opengateway.routing.demand import demand_of
 from opengateway.routing.market import Choice
 
 SETTLING = 4.0
 """Seconds after the start in which "nobody serves this" may only mean that peers are still being met."""
+SURE_AFTER = 2
+"""Full places that a job is sent to on the mere hope that they are not. Then it asks before it goes."""
 
 
 class Placing:
@@ -26,12 +30,14 @@ class Placing:
         runners: Mapping[str, Runner],
         dispatch: Callable[[Dispatch], None],
         lend: int,
+        searching: bool = False,
     ) -> None:
-        """`lend`: slots that peers may have at once; 0: all."""
+        """`lend`: slots that peers may have at once; 0: all. `searching`: peers can be asked for quotes."""
         self._flight = flight
         self._runners = runners
         self._dispatch = dispatch
         self._lend = lend or sys.maxsize
+        self._searching = searching
         self._born = time.monotonic()
 
     def place(self, job: Job) -> None:
@@ -45,42 +51,68 @@ class Placing:
         if job.stream.done:  # the caller went away
             turns.unserved(job)
             return
-        now, here = time.monotonic(), job.origin is not None
-        if here and self._flight.of_peers() >= self._lend:
-            turns.queue(job, AllBusy("all slots that are for others are busy", retry_after=1.0))
-            return
-        choice = self._flight.market.choose(
-            job.request.model,
-            job.scope,
-            now=now,
-            tried=frozenset(job.tried),
-            here=here,
-            patient=isinstance(job.why, AllBusy),
-            needs=job.request.needs,
-        )
+        now = time.monotonic()
+        choice = self._for_peer(job, now) if job.origin is not None else self._for_us(job, now)
         if isinstance(choice, AllBusy):
             turns.queue(job, choice)
         elif isinstance(choice, OpenGatewayError):
-            if now - self._born < SETTLING and not here and job.why is None:
+            if now - self._born < SETTLING and job.origin is None and job.why is None:
                 turns.wait(job)
             else:
                 turns.refuse(job, choice if isinstance(job.why, AllBusy) else job.why or choice)
         else:
-            self._send(job, choice)
+            self._send(job, choice, now)
 
-    def _send(self, job: Job, choice: Choice) -> None:
-        flight = self._flight
+    def _for_us(self, job: Job, now: float) -> Choice | OpenGatewayError:
+        market, request = self._flight.market, job.request
+        return market.choose(
+            request.model,
+            job.scope,
+            now=now,
+            tried=frozenset(job.tried),
+            patient=isinstance(job.why, AllBusy),
+            sure=self._searching and job.full >= SURE_AFTER,
+            demand=demand_of(request.kind, request.body),
+            home=market.affinity.home(request.model, request.body, now),
+            parts=job.unbegun() if job.unbegun is not None else 0,
+            needs=request.needs,
+        )
+
+    def _for_peer(self, job: Job, now: float) -> Choice | OpenGatewayError:
+        """Here, or not at all."""
+        flight, model = self._flight, job.request.model
+        if flight.of_peers() >= self._lend:
+            return AllBusy("all slots that are for others are busy", retry_after=1.0)
+        choice = flight.market.choose(
+            model,
+            "local",
+            now=now,
+            tried=frozenset(job.tried),
+            here=True,
+            patient=isinstance(job.why, AllBusy),
+            needs=job.request.needs,
+        )
+        if isinstance(choice, Choice) and not flight.market.free_here(model, job.origin, now):
+            return AllBusy("the free slots are held for others", retry_after=1.0)
+        return choice
+
+    def _send(self, job: Job, choice: Choice, now: float) -> None:
+        flight, place = self._flight, choice.place
         if choice.model.name != job.request.model:
             job.request = replace(job.request, model=choice.model.name)
-        flight.running[job], job.begun = choice.place, time.monotonic()
-        flight.market.took(choice.place)
-        if isinstance(choice.place, str):
-            runner = self._runners.get(choice.place)
+        flight.running[job], job.begun = place, now
+        flight.market.took(place, choice.model.name, now)
+        if isinstance(place, str):
+            job.note("sent", ring="local", node=place)
+            if job.origin is not None:
+                flight.market.reserved.take(job.origin, choice.model.name, now)
+            runner = self._runners.get(place)
             if runner is None:  # its WorkerChanged is on the way
                 gone = AllBusy("the engine is being restarted", retry_after=1.0)
-                flight.turns.ended(JobEnded(job, choice.place, None, gone))
+                flight.turns.ended(JobEnded(job, place, None, gone))
             else:
                 flight.io.call(runner.begin, job)
             return
-        order = holds.order_for(job, choice.place, choice.model, flight.market.peer(choice.place))
+        order = holds.order_for(job, place, choice.model, flight.market.peer(place))
+        job.note("sent", ring=choice.ring, node=short(place), name=order.peer_name, home=choice.home)
         holds.hold(flight.ledger, flight.address, order, choice.model, dispatch=self._dispatch)

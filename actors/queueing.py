@@ -19,7 +19,9 @@ class Queueing:
             self._flight.turns.refuse(job, job.why)
             return
         job.why, job.tried = busy, set()
+        job.note("queued", why=busy.message)
         self.wait(job)
+        self._flight.turns.seek(job)
 
     def wait(self, job: Job) -> None:
         if full := self._flight.waiting.join(job):

@@ -8,21 +8,26 @@ placing.py, ending.py and queueing.py are what it does with a job.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from actors import holds, quotes
+from actors import holds
+from actors.appraising import Appraising
 from actors.ending import Ending
 from actors.in_flight import InFlight, Turns
 from actors.io_loop import IoLoop
 from actors.jobs_seen import jobs_seen
-from actors.kernel import Actor, Address
+from actors.kernel import Actor, Address, Reply
 from actors.messages import (
     Abandoned,
     Admitted,
+    Claims,
     DescribeJobs,
     DescribeModels,
+    DescribeTrace,
+    DescribeTraces,
     Dispatch,
     FindQuote,
     Job,
@@ -30,9 +35,12 @@ from actors.messages import (
     LedgerMessage,
     ListJobs,
     Overcharged,
+    OwedToUs,
     PeersChanged,
+    QuoteCame,
     RegistryMessage,
     SchedulerMessage,
+    SlotsReleased,
     Submit,
     TellPeers,
     Tick,
@@ -41,14 +49,19 @@ from actors.messages import (
 from actors.placing import Placing
 from actors.queueing import Queueing
 from actors.runner import Runner
+from actors.searching import Quoting, Searching
 from actors.standstill import end_the_stalled
 from opengateway.errors import AllBusy, EngineUnavailable, OpenGatewayError, RequestError
 from opengateway.ledger.admission import Admission
 from opengateway.routing.market import Market
+from opengateway.routing.trace import Trace, Traces
 from opengateway.routing.views import FREE, WorkerView
+from opengateway.units import NodeId
 
 TICK = 0.25
 """Seconds between looks at deadlines and at queued jobs."""
+CLAIMS_EVERY = 10.0
+"""Seconds between looks at who owes us, while something runs: of two equal places the debtor is asked."""
 PEER_QUEUE = 2
 """Jobs of peers that may wait per slot; beyond that a peer does better to ask the next node."""
 
@@ -69,8 +82,10 @@ class Scheduler(Actor[SchedulerMessage]):
         lend: int = 0,
         private: bool,
         stranger_met: Callable[[], None] = lambda: None,
+        quoting: Quoting | None = None,
     ) -> None:
-        """`stranger_met`: somebody is a peer who will trust us only with an identity stamp."""
+        """`stranger_met`: somebody is a peer who will trust us only with an identity stamp. `quoting`: how
+        peers are asked to hold slots; without it nobody is asked."""
         super().__init__()
         self._io = io
         self._runners = runners
@@ -81,7 +96,10 @@ class Scheduler(Actor[SchedulerMessage]):
         self._closed = closed
         self._lend = lend
         self._private, self._stranger_met = private, stranger_met
+        self._quoting = quoting
         self._market = market or Market()
+        self._traces = Traces()
+        self._claims_at = 0.0
 
     def on_start(self) -> None:
         self._assemble()
@@ -93,13 +111,22 @@ class Scheduler(Actor[SchedulerMessage]):
     def _assemble(self) -> None:
         """The parts; each reaches the others through `turns`."""
         flight = self._flight = InFlight(self._io, self.address, self._ledger, self._market)
-        self._placing = Placing(flight, runners=self._runners, dispatch=self._dispatch, lend=self._lend)
+        self._placing = Placing(
+            flight,
+            runners=self._runners,
+            dispatch=self._dispatch,
+            lend=self._lend,
+            searching=self._quoting is not None,
+        )
         self._ending = Ending(flight, cover=self._cover)
         self._queueing = Queueing(flight)
+        self._searching = Searching(flight, self._quoting)
+        self._appraising = Appraising(flight, closed=self._closed, lend=self._lend, private=self._private)
         flight.turns = Turns(
             place=self._placing.place,
             queue=self._queueing.queue,
             wait=self._queueing.wait,
+            seek=self._searching.wanted,
             drain=self._queueing.drain,
             ended=self._ending.ended,
             refuse=self._ending.refuse,
@@ -131,23 +158,44 @@ class Scheduler(Actor[SchedulerMessage]):
                 self._queueing.drain()
             case Overcharged(peer, times):
                 self._market.overcharged(peer, times, time.monotonic())
+            case SlotsReleased():
+                self._appraising.released(message)
+            case QuoteCame():
+                self._searching.came(message)
+            case OwedToUs(claims):
+                self._market.owing(peer for peer, owed in claims.items() if owed > 0)
             case Tick():
-                self.address.tell_later(TICK, Tick(), replace=True)
-                self._queueing.expire()
-                end_the_stalled(self._flight.running, self._io, time.monotonic())
-                self._queueing.drain()
+                self._tick()
             case DescribeJobs():
-                return self._flight.counts()
+                return self._flight.counts() | self._searching.describe()
             case ListJobs():
                 return jobs_seen(self._flight)
             case FindQuote():
-                return quotes.appraise(self._market, message, private=self._private)
+                return self._appraising.appraise(message)
+            case DescribeTrace(request):
+                found = self._traces.find(request)
+                return found.as_json() if found is not None else None
+            case DescribeTraces(limit):
+                return [trace.summary() for trace in self._traces.newest(limit)]
             case DescribeModels():
                 return self._market.describe()
         return None
 
+    def _tick(self) -> None:
+        self.address.tell_later(TICK, Tick(), replace=True)
+        now = time.monotonic()
+        self._queueing.expire()
+        end_the_stalled(self._flight.running, self._io, now)
+        self._market.reserved.expire(now)
+        self._queueing.drain()
+        self._searching.tick()
+        if now - self._claims_at > CLAIMS_EVERY and self._flight.running:
+            self._claims_at = now
+            self._ledger.ask(Claims()).then(self._claims)
+
     def _submit(self, job: Job) -> None:
         if job.origin is None:
+            self._trace(job)
             self._placing.place(job)
             return
         if why := self._closed():
@@ -170,6 +218,17 @@ class Scheduler(Actor[SchedulerMessage]):
             return
         near = self._private or self._market.on_link(job.origin)
         holds.admit(self._ledger, self.address, job, price, near=near)
+
+    def _claims(self, reply: Reply[dict[NodeId, int]]) -> None:
+        with contextlib.suppress(Exception):  # the ledger is restarted: next time
+            self.address.tell(OwedToUs(reply.get(timeout=0)))
+
+    def _trace(self, job: Job) -> None:
+        if job.trace is None:
+            request = job.request
+            at_ms = time.time_ns() // 1_000_000
+            job.trace = Trace(job.id, request.kind, request.model, job.scope, job.created, at_ms)
+        self._traces.keep(job.trace)
 
     def _admitted(self, job: Job, admission: Admission | None, error: OpenGatewayError | None) -> None:
         if admission is None:

@@ -44,6 +44,7 @@ from opengateway.discovery.record import offer_of
 from opengateway.engines.answering import Answerer
 from opengateway.engines.asking import Asker
 from opengateway.engines.incoming import Incoming
+from opengateway.engines.quotation import open_quote, sign_quote
 from opengateway.engines.refusal import open_refusal, sign_refusal
 from opengateway.engines.stream import Finished, Route
 from opengateway.errors import AllBusy, NotEnoughCredit, OfferOutdated, OpenGatewayError
@@ -59,8 +60,6 @@ from opengateway.wire.messages import (
     Message,
     NotTransferred,
     Proof,
-    Quote,
-    Quoted,
     RecordChanged,
     Refused,
     Settle,
@@ -71,6 +70,7 @@ from opengateway.wire.messages import (
     Voucher,
 )
 from opengateway.wire.peer_messages import Here, Peers, SeekPeers
+from opengateway.wire.quote_messages import Quote, Quoted, Released
 from opengateway.wire.relay_messages import DialBack, NotReached, NotReserved, Reserved, Seen
 from opengateway.wire.route_messages import AskOwed, FindRoute, Owed, RouteFound
 from opengateway.wire.witness_messages import Head, WitnessMessage
@@ -127,9 +127,11 @@ class Switchboard:
             ledger,
             send=self.send,
             number=self.asker.number,
-            sign=self._refusal,
+            refuse=self._refusal,
+            sign=lambda peer, stream, terms: sign_quote(identity, net, peer, stream, terms, now_ms=now_ms()),
             offer=lambda: offer_of(self.own_record()),
-            read=lambda refusal, peer, stream: open_refusal(refusal, net, peer, stream),
+            read=lambda quote, peer, stream: open_quote(quote, net, peer, identity.node_id, stream),
+            read_refusal=lambda refusal, peer, stream: open_refusal(refusal, net, peer, stream),
         )
         self.answerer = Answerer(
             send=self.send,
@@ -200,6 +202,8 @@ class Switchboard:
                 self.answerer.heard(peer, message)
             case Quote():
                 self.quotes.asked(peer, message)
+            case Released():
+                self.quotes.released(peer, message)
             case Quoted() | Refused() if self.quotes.heard(peer, message):
                 pass
             case RecordChanged(record=record):

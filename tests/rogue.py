@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from harness import Node
 
 from opengateway.discovery.record import ModelOffer, NodeRecord, open_record, sign_record
+from opengateway.engines.quotation import Terms, open_quote
 from opengateway.engines.refusal import open_refusal
 from opengateway.errors import OpenGatewayError
 from opengateway.identity import Identity, network_id
@@ -39,6 +40,7 @@ from opengateway.wire.messages import (
     Settle,
     Voucher,
 )
+from opengateway.wire.quote_messages import Quoted
 
 T = TypeVar("T")
 PATIENCE_S = 20.0
@@ -182,6 +184,10 @@ class Rogue:
 
     def ended(self, number: int) -> Ended | Failed | Refused | None:
         return next(iter(self.of(number, Ended, Failed, Refused)), None)
+
+    def terms(self, quoted: Quoted) -> Terms:
+        assert self.peer is not None
+        return open_quote(quoted.quote, self.net, self.peer, self.identity.node_id, quoted.stream)
 
     def error(self, number: int) -> OpenGatewayError:
         [refused] = self.of(number, Refused)

@@ -18,6 +18,7 @@ from typing import Any
 
 from nacl.bindings import crypto_scalarmult_base
 
+from opengateway.engines.quotation import Terms, sign_quote
 from opengateway.identity import Identity, network_id
 from opengateway.wire import cbor
 from opengateway.wire.codec import encode_message
@@ -37,8 +38,6 @@ from opengateway.wire.messages import (
     Message,
     NotTransferred,
     Proof,
-    Quote,
-    Quoted,
     RecordChanged,
     Refused,
     Settle,
@@ -49,6 +48,7 @@ from opengateway.wire.messages import (
     Voucher,
 )
 from opengateway.wire.peer_messages import Here, Peers, SeekPeers
+from opengateway.wire.quote_messages import Quote, Quoted, Released
 from opengateway.wire.relay_messages import (
     Carried,
     Closed,
@@ -170,8 +170,6 @@ def messages() -> list[dict[str, Any]]:
         Failed(2, "all_busy", "Everyone is busy.", "Try again.", 1500),
         Cancel(1),
         Grant(1, 256),
-        Quote(2, "chat", "pocket", 520, 64),
-        Quoted(2, b"\x0c" * 32, 875, 7000, 0, 4),
         Settle(1, b"an entry"),
         Earned(1, b"an entry"),
         Voucher(1, b"a voucher"),
@@ -197,11 +195,30 @@ def messages() -> list[dict[str, Any]]:
         SeekPeers("llama3-8b", "country", "DE", 8),
         Peers([b"signed whereabouts", b"others"]),
         *relays(),
+        Quote(2, "chat", "pocket", 520, 64, 3),
+        Quoted(2, b"a signed envelope"),
+        Released(2),
     ]
     return [
         {"name": type(m).__name__, "number": m.number, "fields": _fields(m), "encoded": encode_message(m)}
         for m in each
     ]
+
+
+def quotes() -> list[dict[str, Any]]:
+    signer, reader = Identity(INITIATOR), Identity(RESPONDER)
+    made = []
+    for terms in (
+        Terms(b"\x0c" * 32, 875, 7000, 1200, 4, 2, 2000, 0, 0, 310_500, 42_125),
+        Terms(b"", 0, 0, 0, 0, position=3, start_ms=8400),
+    ):
+        envelope = sign_quote(
+            signer, network_id("vectors"), reader.node_id, 2, terms, now_ms=T_MS, nonce=b"\x07" * 16
+        )
+        made.append(
+            {"seed": INITIATOR, "stream": 2, "terms": dataclasses.asdict(terms), "envelope": envelope}
+        )
+    return made
 
 
 def relays() -> list[Message]:
@@ -242,6 +259,7 @@ def files() -> dict[str, str]:
         "handshake": handshakes(),
         "frames": frames(),
         "messages": messages(),
+        "quotes": quotes(),
         "whereabouts": whereabouts(),
         "topics": all_topics(),
     }

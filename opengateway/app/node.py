@@ -224,6 +224,7 @@ class Node:
             lend=self.config.contribute.slots,
             private=self.own.private,
             stranger_met=self.lines.stamping.wanted,
+            quoting=self.lines,
         )
 
     def _worker(self, engine: Engine) -> InferenceWorker:

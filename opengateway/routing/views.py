@@ -68,3 +68,28 @@ class PeerView:
     """What a request that pays these prices names."""
     quiet: bool = False
     """Nothing was heard of it for longer than pings are apart: it may be dead, and is asked last."""
+
+
+@dataclass(slots=True)
+class Quotation:
+    """What a peer said, signed, to a question for slots. `held` counts down as requests go there."""
+
+    place: NodeId
+    number: int
+    """Of the question: whoever does not need the slots gives them back by it."""
+    model: str
+    price: Price
+    unsecured: int
+    """Of the hold, what nothing covers (ucr)."""
+    free: int
+    """Slots that were free, those held for us included."""
+    held: int
+    until: float
+    """Monotonic seconds by our own clock, until which they are held."""
+    position: int
+    """How many wait there before us."""
+    start_s: float
+    """Seconds until a slot is free."""
+    prompt_tps: float
+    generate_tps: float
+    offer: bytes = b""

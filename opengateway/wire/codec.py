@@ -16,6 +16,7 @@ from opengateway.wire.envelope import ENVELOPE_LIMIT
 from opengateway.wire.limits import CIRCUIT_WINDOW, FRAGMENT, FRAME_LIMIT, MESSAGES_PER_FRAME, RECORD_LIMIT
 from opengateway.wire.messages import STREAM_WINDOW, Chunks, Failed, Message
 from opengateway.wire.peer_messages import PEERS_PER_ANSWER
+from opengateway.wire.quote_messages import MOST_SLOTS
 
 _U63: Final = (1 << 63) - 1
 """Integers that every language can hold."""
@@ -89,21 +90,6 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
     },
     "Cancel": {"stream": _STREAM},
     "Grant": {"stream": _STREAM, "chunks": Field("int", 1 << 20)},
-    "Quote": {
-        "stream": _STREAM,
-        "kind": Field("text", 32),
-        "model": Field("text", 256),
-        "prompt_tokens": _TOKENS,
-        "max_completion": _TOKENS,
-    },
-    "Quoted": {
-        "stream": _STREAM,
-        "offer": Field("bytes", 32),
-        "price_prompt": _UCR,
-        "price_completion": _UCR,
-        "unsecured": _UCR,
-        "free_slots": Field("int", 1 << 20),
-    },
     "Settle": {"stream": _STREAM, "entry": _SIGNED},
     "Earned": {"stream": _STREAM, "entry": _SIGNED},
     "Voucher": {"stream": _STREAM, "voucher": Field("bytes", 512)},
@@ -150,6 +136,16 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
     "Seen": {"address": Field("text", 64), "port": Field("int", 65_535)},
     "DialBack": {"port": Field("int", 65_535), "nonce": Field("bytes", 16)},
     "NotReached": {"nonce": Field("bytes", 16), "reason": Field("text", 256)},
+    "Quote": {
+        "stream": _STREAM,
+        "kind": Field("text", 32),
+        "model": Field("text", 256),
+        "prompt_tokens": _TOKENS,
+        "max_completion": _TOKENS,
+        "slots": Field("int", MOST_SLOTS),
+    },
+    "Quoted": {"stream": _STREAM, "quote": Field("bytes", 1024)},
+    "Released": {"stream": _STREAM},
 }
 
 _PYTHON: Final = {"int": int, "int-or-never": int, "bytes": bytes, "text": str, "bool": bool, "items": list}

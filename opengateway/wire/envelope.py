@@ -24,7 +24,7 @@ NONCE_BYTES = 16
 ENVELOPE_LIMIT = 64 * 1024
 """Bytes. A record with 50 models takes 6 kB; nothing signed needs more than ten times that."""
 
-HELLO, WELCOME, RECORD, REFUSAL, WHEREABOUTS = 1, 2, 3, 4, 5
+HELLO, WELCOME, RECORD, REFUSAL, WHEREABOUTS, QUOTE = 1, 2, 3, 4, 5, 6
 EVERYONE = b""
 
 _DOMAIN = b"OGW1 envelope\n"

@@ -12,6 +12,7 @@ from typing import ClassVar, TypeAlias
 
 from opengateway.wire.link_messages import Clock, Moved, Ping, Pong
 from opengateway.wire.peer_messages import PeerMessage
+from opengateway.wire.quote_messages import QuoteMessage
 from opengateway.wire.relay_messages import RelayMessage
 from opengateway.wire.route_messages import RouteMessage
 from opengateway.wire.witness_messages import WitnessMessage
@@ -129,34 +130,6 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class Quote:
-    """What would this cost, and would you do it? Nothing is asked for, reserved or owed by this."""
-
-    number: ClassVar[int] = 18
-    stream: int
-    kind: str
-    model: str
-    prompt_tokens: int
-    """At most."""
-    max_completion: int
-
-
-@dataclass(frozen=True, slots=True)
-class Quoted:
-    """I would. A refusal comes as Refused, signed."""
-
-    number: ClassVar[int] = 19
-    stream: int
-    offer: bytes
-    """SHA-256 of my signed node record, which holds the prices; empty if the work is free."""
-    price_prompt: int
-    price_completion: int
-    unsecured: int
-    """Of the hold, what neither my debt to you nor your line with me covers, in ucr."""
-    free_slots: int
-
-
-@dataclass(frozen=True, slots=True)
 class Settle:
     """The requester's signed ledger entry SETTLE for this stream."""
 
@@ -252,8 +225,6 @@ Message: TypeAlias = (
     | Failed
     | Cancel
     | Grant
-    | Quote
-    | Quoted
     | Settle
     | Earned
     | Voucher
@@ -263,7 +234,7 @@ Message: TypeAlias = (
     | Sweep
     | Proof
     | Stamp
-    | WitnessMessage | RouteMessage | PeerMessage | RelayMessage
+    | WitnessMessage | RouteMessage | PeerMessage | RelayMessage | QuoteMessage
 )  # fmt: skip
 
 INSTALMENT = 64

@@ -13,7 +13,8 @@ from sse import chat
 
 from opengateway.errors import NotEnoughCredit, OfferOutdated
 from opengateway.units import CREDIT
-from opengateway.wire.messages import Ended, Quote, Quoted, Refused
+from opengateway.wire.messages import Ended, Refused
+from opengateway.wire.quote_messages import Quote, Quoted, Released
 
 QUOTE = "/node/quote"
 
@@ -80,10 +81,11 @@ def test_a_peer_gets_quotes_and_signed_refusals(paced_pair: Pair, tmp_path: Path
         async with rogue(tmp_path, paced_pair.serving) as peer:
             await peer.until(lambda: peer.record.models, "a model")
             model = peer.record.models[0].name
-            peer.send(Quote(1, "chat", model, 1000, 1000))
-            peer.send(Quote(2, "chat", model, 0, 50_001))
-            peer.send(Quote(3, "chat", "nonsense", 1, 1))
-            [quoted] = await peer.until(lambda: peer.of(1, Quoted), "a quote")
+            peer.send(Quote(1, "chat", model, 1000, 1000, 0))
+            peer.send(Quote(2, "chat", model, 0, 50_001, 3))
+            peer.send(Quote(3, "chat", "nonsense", 1, 1, 1))
+            [quoted] = [peer.terms(q) for q in await peer.until(lambda: peer.of(1, Quoted), "a quote")]
+            assert (quoted.free, quoted.held, quoted.position, quoted.start_ms) == (4, 0, 0, 0)
             assert (quoted.price_prompt, quoted.price_completion) == (125, 1000)
             assert quoted.unsecured == 1_125_000
             assert quoted.offer == peer.offer()
@@ -92,6 +94,33 @@ def test_a_peer_gets_quotes_and_signed_refusals(paced_pair: Pair, tmp_path: Path
             assert isinstance(refused, NotEnoughCredit)
             assert refused.missing == 50_001_000 - 50 * CREDIT
             assert peer.error(3).code == "model_not_found"
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_a_slot_is_held_for_the_peer_that_asked_and_given_back(paced_pair: Pair, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with (
+            rogue(tmp_path, paced_pair.serving, "one") as one,
+            rogue(tmp_path, paced_pair.serving, "two") as two,
+        ):
+            await one.until(lambda: one.record.models, "a model")
+            model = one.record.models[0].name
+            one.send(Quote(1, "chat", model, 10, 10, 3))
+            [quoted] = await one.until(lambda: one.of(1, Quoted), "a quote")
+            assert (one.terms(quoted).free, one.terms(quoted).held) == (4, 3)
+            assert one.terms(quoted).hold_ms == 2000
+            two.send(Quote(1, "chat", model, 10, 10, 3))
+            [other] = await two.until(lambda: two.of(1, Quoted), "a quote")
+            assert (two.terms(other).free, two.terms(other).held) == (1, 1)
+            one.send(Released(1))
+            two.send(Released(1))
+            number = 1
+            while two.terms(other).held < 4:  # the two connections are not read in the order of our sends
+                number += 1
+                two.send(Quote(number, "chat", model, 10, 10, 64))
+                [other] = await two.until(lambda number=number: two.of(number, Quoted), "a quote")
+                two.send(Released(number))
 
     asyncio.run(asyncio.wait_for(main(), 30))
 

@@ -100,7 +100,7 @@ def test_the_table_of_reasons_is_what_the_code_says() -> None:
 def test_the_tables_of_kinds_and_frames_are_what_the_code_sends() -> None:
     assert table("kind") == {
         name: str(getattr(envelope, name))
-        for name in ("HELLO", "WELCOME", "RECORD", "REFUSAL", "WHEREABOUTS")
+        for name in ("HELLO", "WELCOME", "RECORD", "REFUSAL", "WHEREABOUTS", "QUOTE")
     }
     opening = handshake.HELLO_FRAME + handshake.WELCOME_FRAME + refusals.REFUSAL_FRAME
     first_bytes = [*opening, *knock.KNOCK_FRAME, *knock.KNOCKED_FRAME, session.SEALED]
@@ -180,3 +180,13 @@ def test_another_implementation_agrees_on_sealed_frames() -> None:
         header = b"\x10" + vector["epoch"].to_bytes(4, "big") + vector["counter"].to_bytes(8, "big")
         assert header + crypto_secretbox(message, header + bytes(11), key) == frame
         assert crypto_secretbox_open(frame[13:], frame[:13] + bytes(11), key) == message
+
+
+def test_another_implementation_agrees_on_quotes() -> None:
+    for vector in vectors("quotes"):
+        fields = signed(bytes.fromhex(vector["envelope"]))
+        assert fields[2] == 6
+        terms = vector["terms"]
+        assert fields[7][0] == vector["stream"]
+        assert fields[7][1].hex() == terms.pop("offer")
+        assert fields[7][2:] == list(terms.values())

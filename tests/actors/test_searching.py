@@ -1,0 +1,193 @@
+"""Those who wait, and the peers who are asked for slots: the Scheduler with quotes that the test answers."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Iterator
+
+import pytest
+from scheduler_bench import ASKER, PATIENCE, PEER, PLACE, Bench
+
+from actors import placing
+from actors.kernel import Reply
+from actors.messages import DescribeTrace, FindQuote, Job, QuoteCame, SeekSlots, SlotsReleased
+from opengateway.errors import AllBusy, NotEnoughCredit, OpenGatewayError
+from opengateway.routing import reserved
+from opengateway.routing.views import FREE, Quotation, ServedModel
+from opengateway.units import NodeId
+
+FAR = tuple(NodeId(bytes([n]) * 32) for n in range(10, 16))
+
+
+class Asked:
+    """What the Scheduler asks of peers before it sends anything."""
+
+    def __init__(self) -> None:
+        self.sought: queue.Queue[SeekSlots] = queue.Queue()
+        self.released: queue.Queue[tuple[NodeId, int]] = queue.Queue()
+
+    def seek(self, sought: SeekSlots) -> None:
+        self.sought.put(sought)
+
+    def release(self, peer: NodeId, number: int) -> None:
+        self.released.put((peer, number))
+
+    def next(self) -> SeekSlots:
+        return self.sought.get(timeout=PATIENCE)
+
+
+@pytest.fixture
+def asked() -> Asked:
+    return Asked()
+
+
+@pytest.fixture
+def bench(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setattr(placing, "SETTLING", 0.0)
+    made = Bench(quoting=asked)
+    made.start()
+    yield made
+    made.stop()
+
+
+def quote(bench: Bench, sought: SeekSlots, *, free: int = 0, held: int = 0, start_s: float = 1.0) -> None:
+    until = time.monotonic() + 2.0
+    came = Quotation(
+        sought.peer, 1, sought.model, FREE, 0, free, held, until, 0, 0.0 if free else start_s, 0, 0
+    )
+    bench.address.tell(QuoteCame(sought, came))
+
+
+def refused_by(bench: Bench, count: int) -> tuple[Job, set[NodeId]]:
+    """A job that so many peers were too full for."""
+    job, full = bench.submit(), set()
+    for _ in range(count):
+        order = bench.dispatched()
+        full.add(order.peer)
+        bench.ended(order, AllBusy("full", retry_after=5.0))
+    return job, full
+
+
+def steps(bench: Bench, job: Job) -> list[str]:
+    found = bench.address.ask(DescribeTrace(job.id)).get(timeout=PATIENCE)
+    assert found is not None
+    return [event["what"] for event in found["events"]]
+
+
+def test_a_free_place_is_asked_for_the_answer_with_no_quote_before(bench: Bench, asked: Asked) -> None:
+    bench.peers(*FAR)
+    job = bench.submit()
+    assert bench.dispatched().job is job
+    assert asked.sought.empty()
+    assert steps(bench, job) == ["sent"]
+
+
+def test_after_two_full_places_the_others_are_asked_first_and_the_one_that_holds_a_slot_gets_it(
+    bench: Bench, asked: Asked
+) -> None:
+    bench.peers(*FAR)
+    job, full = refused_by(bench, 2)
+    sought = [asked.next() for _ in range(3)]
+    assert not full & {one.peer for one in sought}
+    assert {one.slots for one in sought} == {1}
+    quote(bench, sought[0])
+    quote(bench, sought[1], free=1, held=1)
+    order = bench.dispatched()
+    assert (order.job, order.peer) == (job, sought[1].peer)
+    assert steps(bench, job)[-1] == "sent"
+    assert {"failed", "queued", "asked", "quoted"} <= set(steps(bench, job))
+
+
+def test_a_slot_that_comes_too_late_is_given_back(bench: Bench, asked: Asked) -> None:
+    bench.peers(*FAR)
+    refused_by(bench, 2)
+    sought = [asked.next() for _ in range(3)]
+    quote(bench, sought[0], free=1, held=1)
+    bench.dispatched()
+    quote(bench, sought[1], free=1, held=1)
+    assert asked.released.get(timeout=PATIENCE) == (sought[1].peer, 1)
+
+
+def test_a_peer_that_is_silent_or_wants_credit_is_asked_for_the_answer_itself(
+    bench: Bench, asked: Asked
+) -> None:
+    bench.peers(*FAR[:3])
+    job, _ = refused_by(bench, 2)
+    sought = asked.next()
+    error: OpenGatewayError = NotEnoughCredit("owe me less first")
+    bench.address.tell(QuoteCame(sought, None, error))
+    order = bench.dispatched()
+    assert (order.job, order.peer) == (job, sought.peer)
+
+
+def test_a_job_for_which_everybody_is_full_waits_and_is_told_so_not_that_nobody_serves_it(
+    bench: Bench, asked: Asked
+) -> None:
+    bench.peers(*FAR[:3])
+    job = bench.submit(deadline=time.monotonic() + 1.0)
+    for _ in range(2):
+        bench.ended(bench.dispatched(), AllBusy("full", retry_after=5.0))
+    quote(bench, asked.next(), start_s=30.0)
+    assert isinstance(bench.error(job), AllBusy)
+    assert steps(bench, job)[-1] == "refused"
+
+
+def test_whoever_wants_the_answer_from_this_node_only_asks_nobody(bench: Bench, asked: Asked) -> None:
+    bench.serve(slots=1)
+    bench.peers(*FAR)
+    bench.submit()
+    bench.asked()
+    bench.submit(scope="local")
+    assert bench.jobs()["queued"] == 1
+    assert asked.sought.empty()
+
+
+# -- what this node holds for peers -----------------------------------------------------------------
+
+
+def found(bench: Bench, peer: NodeId, number: int, slots: int = 1) -> object:
+    reply: Reply[object] = bench.address.ask(FindQuote("m", "local", origin=peer, slots=slots, number=number))
+    return reply.get(timeout=PATIENCE)
+
+
+def test_a_held_slot_is_for_the_peer_that_asked_and_for_our_own_user(bench: Bench) -> None:
+    bench.serve("running", 2, ServedModel("m"))
+    first = found(bench, ASKER, 1, slots=5)
+    assert (first.free_slots, first.held) == (2, 2)  # type: ignore[attr-defined]
+    second = found(bench, PEER, 1)
+    assert (second.free_slots, second.held) == (0, 0)  # type: ignore[attr-defined]
+    bench.submit(origin=PEER, scope="local")
+    assert bench.jobs()["queued"] == 1
+    taken = bench.submit(origin=ASKER, scope="local")
+    assert bench.asked()[0] is taken.stream
+    ours = bench.submit()
+    assert bench.asked()[0] is ours.stream
+
+
+def test_what_is_given_back_or_lapses_is_free_for_who_waits(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.serve("running", 1, ServedModel("m"))
+    found(bench, ASKER, 1)
+    waiting = bench.submit(origin=PEER, scope="local")
+    assert bench.jobs()["queued"] == 1
+    bench.address.tell(SlotsReleased(ASKER, 1))
+    stream, opened = bench.asked()
+    assert stream is waiting.stream
+    bench.let_go(opened)
+    bench.answered(waiting)
+    monkeypatch.setattr(reserved, "HOLD_S", 0.05)
+    found(bench, ASKER, 2)
+    again = bench.submit(origin=PEER, scope="local")
+    assert bench.asked()[0] is again.stream
+
+
+def test_a_full_node_says_when_it_will_not_be(bench: Bench) -> None:
+    bench.serve(slots=1)
+    bench.submit()
+    bench.asked()
+    answer = found(bench, PEER, 1)
+    assert (answer.free_slots, answer.held) == (0, 0)  # type: ignore[attr-defined]
+    assert answer.start_s > 0  # type: ignore[attr-defined]
+    assert bench.views[PLACE].slots == 1
