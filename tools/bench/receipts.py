@@ -1,6 +1,6 @@
 """Durable co-signed receipts a second between two nodes' books, each in a process of its own.
 
-    python tools/bench/receipts.py [--seconds 5] [--sessions 1 16 64] [--folder DIR]
+    python tools/bench/receipts.py [--seconds 5] [--sessions 1 16 64] [--folder DIR] [--json]
 
 Every receipt is OPEN, admission, SETTLE, EARN and its countersignature; every entry is on the disk (fdatasync
 and high-water mark) before it goes to the other process, over a pipe. What a node does beside that (the wire,
@@ -11,6 +11,7 @@ given, because /tmp may be memory, where a commit costs nothing.
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import os
 import tempfile
@@ -31,6 +32,7 @@ GROUPS = 4
 """The sessions are in groups, so that one book works while the other does, as two nodes would."""
 PRICE_PROMPT, PRICE_COMPLETION = 154, 1236
 PROMPT, COMPLETION = 100, 180
+FIGURES = ("receipts_per_s", "cpu_us_requester", "cpu_us_worker")
 
 
 def main() -> None:
@@ -40,14 +42,21 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--sessions", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--folder", type=Path, default=Path())
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
     given = parser.parse_args()
-    print(f"{'sessions':>8} {'receipts/s':>11} {'CPU us each: requester':>23} {'worker':>7}")
+    if not given.json:
+        print(f"{'sessions':>8} {'receipts/s':>11} {'CPU us each: requester':>23} {'worker':>7}")
     for sessions in given.sessions:
         with tempfile.TemporaryDirectory(dir=given.folder) as home:
-            measure(Path(home), sessions, given.seconds)
+            figures = measure(Path(home), sessions, given.seconds)
+        if given.json:
+            print(json.dumps(figures))
+        else:
+            rate, mine, theirs = (figures[name] for name in FIGURES)
+            print(f"{sessions:>8} {rate:>11,.0f} {mine:>23.0f} {theirs:>7.0f}")
 
 
-def measure(home: Path, sessions: int, seconds: float) -> None:
+def measure(home: Path, sessions: int, seconds: float) -> dict[str, float]:
     ours, theirs = multiprocessing.Pipe()
     worker_id = Identity.generate()
     child = multiprocessing.Process(target=work, args=(home / "worker", worker_id.seed, theirs))
@@ -57,8 +66,8 @@ def measure(home: Path, sessions: int, seconds: float) -> None:
         book = _book(home / "requester", Identity.generate())
         done, passed, cpu = ask(book, worker_id.node_id, ours, sessions, seconds)
         theirs_cpu = float(cbor2.loads(ours.recv_bytes()))
-        each, theirs_each = cpu / done * 1e6, theirs_cpu / done * 1e6
-        print(f"{sessions:>8} {done / passed:>11,.0f} {each:>23,.0f} {theirs_each:>7,.0f}")
+        figures = (done / passed, cpu / done * 1e6, theirs_cpu / done * 1e6)
+        return dict(zip(FIGURES, figures, strict=True))
     finally:
         ours.close()
         child.join(10)
