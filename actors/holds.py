@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
+from actors import request_ids
 from actors.kernel import Address, Reply
 from actors.messages import (
     Admit,
@@ -77,7 +77,7 @@ def order_for(job: Job, peer: NodeId, model: ServedModel, view: PeerView | None)
     """What to ask this peer, before anything is held for it. `view`: what is known of it by now."""
     ring, name, offer = (view.ring, view.name, view.offer) if view is not None else ("lan", short(peer), b"")
     return Dispatch(
-        job, peer, ring, name, model.price, secrets.token_bytes(16), b"", offer, digest=model.digest
+        job, peer, ring, name, model.price, request_ids.rid(job.id), b"", offer, digest=model.digest
     )
 
 

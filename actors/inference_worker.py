@@ -23,7 +23,7 @@ from actors.messages import (
     Tick,
     WorkerMessage,
 )
-from actors.runner import Runner
+from actors.runner import Runner, Served
 from opengateway.engines.protocol import Engine, ModelInfo
 from opengateway.errors import EngineUnavailable, OpenGatewayError
 from opengateway.routing.views import Price, ServedModel, WorkerView
@@ -56,6 +56,7 @@ class InferenceWorker(Actor[WorkerMessage]):
         scheduler: Address[SchedulerMessage],
         runners: dict[str, Runner],
         changed: Callable[[WorkerView], object],
+        served: Served,
     ) -> None:
         super().__init__()
         self._io = io
@@ -66,6 +67,7 @@ class InferenceWorker(Actor[WorkerMessage]):
         self._scheduler = scheduler
         self._runners = runners
         self._changed = changed
+        self._served_to = served
         self._runner: Runner | None = None
         self._speeds: dict[str, tuple[float, float]] = {}
         self._infos: tuple[ModelInfo, ...] = ()
@@ -84,6 +86,7 @@ class InferenceWorker(Actor[WorkerMessage]):
             node_name=self._node_name,
             scheduler=self._scheduler,
             speed=self.address.tell,
+            served=self._served_to,
         )
         self._io.spawn(self._watch())
         self._publish("running")

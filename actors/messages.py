@@ -6,13 +6,12 @@ Commands are imperatives, events past tense, and a `Request[R]` is answered with
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any, NamedTuple, TypeAlias
 
+from actors import request_ids
 from actors.kernel import Request
 from opengateway.discovery.reachability import Kind
 from opengateway.discovery.record import NodeRecord
@@ -35,9 +34,6 @@ from opengateway.wire.messages import Message
 from opengateway.wire.peer_messages import Here, Peers, SeekPeers
 from opengateway.wire.witness_messages import Head, WitnessMessage
 
-_RUN = secrets.token_hex(6)
-_number = count(1)
-
 QUEUE_PATIENCE = 120.0
 """Seconds that a job waits for a free slot: most HTTP clients give up after one to ten minutes."""
 
@@ -50,8 +46,8 @@ class Job:
 
     request: GenerateRequest
     stream: Stream
-    id: str = field(default_factory=lambda: f"req-{_RUN}{next(_number):08x}")
-    """What users and logs call it. Not a secret: a counter behind the run's random prefix."""
+    id: str = field(default_factory=request_ids.new)
+    """What users and logs call it, here and at the peer that is paid to answer it (request_ids.py)."""
     rid: bytes = b""
     """Of a peer's job, once it is admitted: what the two ledgers know it by."""
     scope: str = "anywhere"

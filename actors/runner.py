@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import TypeAlias
 
 from actors.io_loop import IoLoop
 from actors.kernel import Address
@@ -23,6 +24,14 @@ SHORTEST = 8
 """Completion tokens from which an answer tells a speed from a hiccup."""
 
 
+Served: TypeAlias = Callable[[Job, OpenGatewayError | None], object]
+"""Told of every answer that an engine is done with, on the loop."""
+
+
+def _nobody(_job: Job, _error: OpenGatewayError | None) -> None:
+    """Nobody wants to know."""
+
+
 class Runner:
     def __init__(
         self,
@@ -34,6 +43,7 @@ class Runner:
         node_name: str,
         scheduler: Address[SchedulerMessage],
         speed: Callable[[SpeedSeen], object],
+        served: Served = _nobody,
     ) -> None:
         self._io = io
         self._engine = engine
@@ -42,6 +52,7 @@ class Runner:
         self._node_name = node_name
         self._scheduler = scheduler
         self._speed = speed
+        self._served = served
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = ""
 
@@ -91,6 +102,7 @@ class Runner:
             logger.exception("%s failed in an unexpected way", self._place)
             error = EngineFailed(f"the engine {self._engine.name} failed: {type(failure).__name__}")
         finally:
+            self._served(job, error)
             self._scheduler.tell(JobEnded(job, self._place, job.stream.finished, error))
         if error is None:
             self._note_speed(job)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from actors import holds
+from actors import holds, request_ids
 from actors.appraising import Appraising
 from actors.ending import Ending
 from actors.in_flight import InFlight, Turns
@@ -235,4 +235,5 @@ class Scheduler(Actor[SchedulerMessage]):
             self._ending.refuse(job, error or RequestError("the ledger did not answer", retry_after=1.0))
         else:
             job.rid, job.lead, job.secured = admission.rid, admission.lead, admission.secured
+            job.id = request_ids.read(job.rid)
             self._placing.place(job)

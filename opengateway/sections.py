@@ -106,3 +106,7 @@ class LedgerConfig:
 @dataclass(frozen=True, slots=True)
 class LogConfig:
     level: str = setting("info", "least important message kept", one_of=("debug", "info", "warning", "error"))
+    format: str = setting(
+        "text", "how a line is written: for people, or as JSON for programs", one_of=("text", "json")
+    )
+    requests: bool = setting(default=False, doc="a line for each request: id, place, time; never its text")

@@ -27,10 +27,9 @@ if TYPE_CHECKING:
 
 def http_port(node: Node) -> HttpServer:
     """Not open yet: the Gateway actor opens and closes it."""
-    meter = Meter()
     http = node.config.http
     return HttpServer(
-        http.host, http.port, node.token, routes=lambda: _routes(node, meter), not_ready=node.not_ready
+        http.host, http.port, node.token, routes=lambda: _routes(node, node.meter), not_ready=node.not_ready
     )
 
 

@@ -5,10 +5,13 @@ No prompt, answer or key is ever logged: the loggers are given ids, counts and t
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from types import TracebackType
+from typing import Any
 
+from opengateway.app import request_log
 from opengateway.errors import OpenGatewayError
 
 FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s: %(message)s"
@@ -29,11 +32,32 @@ class LogFormat(logging.Formatter):
         return super().formatException(ei)
 
 
-def configure_logs(level: str) -> None:
+class JsonLines(LogFormat):
+    """One JSON object a line: time, level, logger, message, and the facts of a request's line beside it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": f"{self.formatTime(record, self.datefmt)}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        facts = getattr(record, "facts", None)
+        if isinstance(facts, dict):
+            line |= facts
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def configure_logs(level: str, form: str = "text", *, requests: bool = False) -> None:
+    """`form`: text or json. `requests`: a line for each (request_log.py)."""
     handler = logging.StreamHandler()
-    formatter = LogFormat(FORMAT, "%Y-%m-%dT%H:%M:%S")
+    kind = JsonLines if form == "json" else LogFormat
+    formatter = kind(FORMAT, "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
+    request_log.logger.setLevel(logging.INFO if requests else logging.WARNING)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -6,12 +6,14 @@ import time
 from typing import TYPE_CHECKING
 
 from actors.discovery import Discovery
+from actors.messages import ClustersRead
 from actors.registry import Registry
 from opengateway.discovery.bootstrap_source import BootstrapSource
 from opengateway.discovery.dht import Dht
 from opengateway.discovery.dht_settings import DhtNodes, DhtSettings
 from opengateway.discovery.peer_cache import PeerCache
 from opengateway.identity import from_base32
+from opengateway.models.clusters import fetch
 from opengateway.routing.market import Market
 
 if TYPE_CHECKING:
@@ -72,3 +74,8 @@ def _bootstrap(node: Node) -> BootstrapSource | None:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+async def read_clusters(node: Node) -> None:
+    registry = await fetch(node.config.cluster_registry_url, node.home.path / "clusters.json")
+    node.registry.tell(ClustersRead(registry))

@@ -36,7 +36,6 @@ from actors.ledger import Ledger
 from actors.lines import Lines
 from actors.lookout import Lookout
 from actors.messages import (
-    ClustersRead,
     DiscoveryMessage,
     GaugeMessage,
     LedgerMessage,
@@ -56,6 +55,7 @@ from actors.switchboard import Switchboard
 from opengateway import __version__
 from opengateway.app import network
 from opengateway.app.engines import Engines
+from opengateway.app.gateway.meter import Meter
 from opengateway.app.gateway.status import facts_of
 from opengateway.app.http_port import http_port
 from opengateway.app.prices import capacity, price_of
@@ -66,7 +66,6 @@ from opengateway.engines.protocol import Engine
 from opengateway.errors import SetupError
 from opengateway.home import Home
 from opengateway.identity import Identity, from_base32, network_id
-from opengateway.models.clusters import fetch
 from opengateway.models.machine import Machine
 from opengateway.routing.views import WorkerView
 from opengateway.transport.zmq_wire import zmq_wire
@@ -92,7 +91,7 @@ class Node:
         self.net = network_id(config.network.name, config.network.secret)
         self.token = home.new_control_token()
         self.region = config.place
-        self.io = IoLoop()
+        self.io, self.meter = IoLoop(), Meter()
         self.engines = Engines(home, config.engine, WORLD, self._worker)
         self.facts = facts_of(home, config, self.identity, self.net, http_url=lambda: self.http.url)
         self._assemble()
@@ -238,6 +237,7 @@ class Node:
             scheduler=self.scheduler,
             runners=self.engines.runners,
             changed=self._worker_changed,
+            served=self.meter.served,
         )
 
     # -- life ------------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ class Node:
                 if isinstance(address.error, SetupError):
                     raise address.error
             if self.config.cluster_registry_url:
-                self.io.spawn(self._read_clusters())
+                self.io.spawn(network.read_clusters(self))
         except BaseException:
             self.stop()
             raise
@@ -286,10 +286,6 @@ class Node:
     def _tell_worker(self, view: WorkerView) -> None:
         self.registry.tell(WorkerChanged(view))
         self.scheduler.tell(WorkerChanged(view))
-
-    async def _read_clusters(self) -> None:
-        registry = await fetch(self.config.cluster_registry_url, self.home.path / "clusters.json")
-        self.registry.tell(ClustersRead(registry))
 
     def not_ready(self) -> list[str]:
         views = list(self.engines.views.values())

@@ -30,7 +30,7 @@ def run_node(home: Home, config: Config) -> int:
     Raises `SetupError` if it cannot start.
     """
     with home.hold():
-        configure_logs(config.log.level)
+        configure_logs(config.log.level, config.log.format, requests=config.log.requests)
         sys.setswitchinterval(SWITCH_INTERVAL)
         node = Node(home, config)
         for number in (signal.SIGTERM, signal.SIGINT):

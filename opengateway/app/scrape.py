@@ -6,7 +6,9 @@ import asyncio
 
 from aiohttp import web
 
-from actors.messages import DescribeJobs, DescribeSelf, DescribeWire
+from actors.kernel import describe
+from actors.messages import DescribeBalance, DescribeJobs, DescribeSelf, DescribeWire
+from opengateway.app.gateway.exposition import CONTENT_TYPE, exposition
 from opengateway.app.gateway.meter import Meter
 from opengateway.app.gateway.picture import Parts, if_it_answers
 
@@ -24,10 +26,18 @@ class Scrape:
 
     async def metrics(self, _request: web.Request) -> web.Response:
         parts = self._parts
-        jobs, wire, me = await asyncio.gather(
+        jobs, wire, me, credit = await asyncio.gather(
             if_it_answers(parts.scheduler.ask(DescribeJobs()), LIMIT_S),
             if_it_answers(parts.swarm_peer.ask(DescribeWire()), LIMIT_S),
             if_it_answers(parts.registry.ask(DescribeSelf()), LIMIT_S),
+            if_it_answers(parts.ledger.ask(DescribeBalance()), LIMIT_S),
         )
-        text = self._meter.text(jobs or {}, wire or {}, me or {})
-        return web.Response(text=text, content_type="text/plain")
+        text = exposition(
+            self._meter,
+            jobs=jobs or {},
+            wire=wire or {},
+            me=me or {},
+            credit=credit or {},
+            actors=describe(parts.root),
+        )
+        return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})

@@ -81,7 +81,7 @@ class Delivery:
             return refuse(error, {"x-opengateway-request-id": job.id})
         finally:
             job.stream.cancel()
-            self._meter.answered(job.stream)
+            self._meter.answered(job)
 
 
 async def _whole(job: Job, writer: Writer) -> web.Response:

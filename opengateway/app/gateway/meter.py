@@ -1,94 +1,138 @@
 """Counts for /metrics, kept on the I/O loop: plain numbers, added up where things happen.
 
-Names follow OpenTelemetry's GenAI conventions where they exist. Labels have few values by construction:
-a peer or a user cannot make new ones.
+Two sides: as a client this node gets answers for its users, wherever they are made; as a server its engines
+make answers, for whoever asks. Labels have few values by construction: what a peer or a user can make up (a
+model's name, an error's code) is counted as "other" once there are many.
 """
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Final, TypeVar
 
+from actors.messages import Job
+from opengateway.app import request_log
+from opengateway.engines.protocol import Kind
 from opengateway.engines.stream import Stream
+from opengateway.errors import Cancelled, OpenGatewayError
 
-BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Seconds."""
+K = TypeVar("K", bound=tuple[str, ...])
+
+# Buckets as OpenTelemetry's conventions for generative AI advise.
+DURATION_S: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+FIRST_TOKEN_S: Final = (
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+)  # fmt: skip
+PER_TOKEN_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.5)
+"""From 0.01 on as advised; small models on a GPU are below."""
+TOKENS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144)
+
+MOST_MODELS: Final = 16
+MOST_OUTCOMES: Final = 64
+OTHER: Final = "other"
+OPERATIONS: Final[dict[Kind, str]] = {
+    "chat": "chat",
+    "completion": "text_completion",
+    "embedding": "embeddings",
+}
+
+Labels = tuple[str, str]
+"""(operation, model)."""
 
 
-@dataclass(slots=True)
 class Histogram:
-    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
-    total: float = 0.0
+    """`counts` has one more than there are bounds: what is above them all."""
 
-    def add(self, seconds: float) -> None:
-        self.counts[bisect_left(BUCKETS, seconds)] += 1
-        self.total += seconds
+    __slots__ = ("bounds", "counts", "total")
 
-    def lines(self, name: str) -> Iterator[str]:
-        running = 0
-        for bound, count in zip((*BUCKETS, float("inf")), self.counts, strict=True):
-            running += count
-            label = "+Inf" if bound == float("inf") else f"{bound:g}"
-            yield f'{name}_bucket{{le="{label}"}} {running}'
-        yield f"{name}_sum {self.total:.6f}"
-        yield f"{name}_count {running}"
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def add(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+
+class Side:
+    """What is measured of answers on one side."""
+
+    __slots__ = ("duration", "first_token", "per_token", "tokens_in", "tokens_out")
+
+    def __init__(self) -> None:
+        self.duration: dict[tuple[str, str, str], Histogram] = {}
+        """(operation, model, error code or nothing); seconds."""
+        self.first_token: dict[Labels, Histogram] = {}
+        self.per_token: dict[Labels, Histogram] = {}
+        self.tokens_in: dict[Labels, Histogram] = {}
+        self.tokens_out: dict[Labels, Histogram] = {}
 
 
 @dataclass(slots=True)
 class Meter:
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(ring, outcome)."""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    first_token: Histogram = field(default_factory=Histogram)
-    duration: Histogram = field(default_factory=Histogram)
+    """(ring, outcome) of what our own users asked."""
+    client: Side = field(default_factory=Side)
+    server: Side = field(default_factory=Side)
+    _models: set[str] = field(default_factory=set)
+    _outcomes: set[str] = field(default_factory=set)
 
-    def answered(self, stream: Stream) -> None:
+    def answered(self, job: Job) -> None:
         """One answer to a user of this node has ended."""
+        stream = job.stream
+        error = None if stream.finished is not None else stream.error or Cancelled()
+        self._measure(self.client, job, error)
         ring = stream.route.ring if stream.route else "none"
-        outcome = "ok" if stream.finished else stream.error.code if stream.error else "cancelled"
-        self.answers[ring, outcome] += 1
-        if stream.finished:
-            self.prompt_tokens += stream.finished.prompt_tokens
-            self.completion_tokens += stream.finished.completion_tokens
+        self.answers[ring, self._code(error) or "ok"] += 1
+        request_log.answered(job, error)
+
+    def served(self, job: Job, error: OpenGatewayError | None) -> None:
+        """An engine of this node is done with an answer, for whomever it was."""
+        self._measure(self.server, job, error)
+        request_log.served(job, error)
+
+    def _measure(self, side: Side, job: Job, error: OpenGatewayError | None) -> None:
+        stream = job.stream
+        operation, model = OPERATIONS[job.request.kind], self._model(stream)
+        labels = (operation, model)
+        seconds = (stream.ended_at or time.monotonic()) - stream.created
+        _of(side.duration, (operation, model, self._code(error)), DURATION_S).add(seconds)
         if stream.first_at is not None:
-            self.first_token.add(stream.first_at - stream.created)
-        if stream.ended_at is not None:
-            self.duration.add(stream.ended_at - stream.created)
+            _of(side.first_token, labels, FIRST_TOKEN_S).add(stream.first_at - stream.created)
+        finished = stream.finished
+        if finished is None or error is not None:
+            return
+        _of(side.tokens_in, labels, TOKENS).add(finished.prompt_tokens)
+        _of(side.tokens_out, labels, TOKENS).add(finished.completion_tokens)
+        if finished.completion_tokens > 1 and stream.first_at is not None and stream.ended_at is not None:
+            # The engine's own clock where it has one: an answer that nobody watches comes in one piece.
+            seconds = finished.generate_seconds or stream.ended_at - stream.first_at
+            _of(side.per_token, labels, PER_TOKEN_S).add(seconds / (finished.completion_tokens - 1))
 
-    def text(self, jobs: Mapping[str, Any], wire: Mapping[str, Any], me: Mapping[str, Any]) -> str:
-        """The Prometheus text format. `me`: what the Registry says of this node."""
-        lines = ["# TYPE opengateway_requests_total counter"]
-        for (ring, outcome), count in sorted(self.answers.items()):
-            lines.append(f'opengateway_requests_total{{ring="{ring}",outcome="{outcome}"}} {count}')
-        lines += [
-            "# TYPE gen_ai_client_token_usage_total counter",
-            f'gen_ai_client_token_usage_total{{gen_ai_token_type="input"}} {self.prompt_tokens}',
-            f'gen_ai_client_token_usage_total{{gen_ai_token_type="output"}} {self.completion_tokens}',
-            "# TYPE gen_ai_server_time_to_first_token_seconds histogram",
-            *self.first_token.lines("gen_ai_server_time_to_first_token_seconds"),
-            "# TYPE gen_ai_server_request_duration_seconds histogram",
-            *self.duration.lines("gen_ai_server_request_duration_seconds"),
-            "# TYPE opengateway_jobs gauge",
-            *(f'opengateway_jobs{{state="{name}"}} {jobs.get(name, 0)}' for name in ("running", "queued")),
-            f"opengateway_slots {jobs.get('slots', 0)}",
-            f"opengateway_slots_busy {jobs.get('busy', 0)}",
-            *_each("opengateway_peers", "gauge", "ring", me.get("by_ring", {})),
-            *_each("opengateway_peers_by_path", "gauge", "path", me.get("by_path", {})),
-            *_each("opengateway_hearsay_refused_total", "counter", "reason", me.get("refused", {})),
-            "# TYPE opengateway_places_disproved_total counter",
-            f"opengateway_places_disproved_total {me.get('places', {}).get('total', 0)}",
-            "# TYPE opengateway_wire_total counter",
-        ]
-        for name, value in sorted(wire.get("counters", {}).items()):
-            lines.append(f'opengateway_wire_total{{event="{name}"}} {value}')
-        return "\n".join(lines) + "\n"
+    def _model(self, stream: Stream) -> str:
+        """Of the engine that answered; what was asked for in vain is nobody's."""
+        return _bounded(stream.route.model if stream.route else "", self._models, MOST_MODELS)
+
+    def _code(self, error: OpenGatewayError | None) -> str:
+        return "" if error is None else _bounded(error.code, self._outcomes, MOST_OUTCOMES)
 
 
-def _each(name: str, kind: str, label: str, counts: Mapping[str, int]) -> Iterator[str]:
-    yield f"# TYPE {name} {kind}"
-    for value, count in sorted(counts.items()):
-        yield f'{name}{{{label}="{value}"}} {count}'
+def _of(kept: dict[K, Histogram], key: K, bounds: Sequence[float]) -> Histogram:
+    found = kept.get(key)
+    if found is None:
+        found = kept[key] = Histogram(bounds)
+    return found
+
+
+def _bounded(name: str, seen: set[str], most: int) -> str:
+    if name in seen:
+        return name
+    if len(seen) >= most:
+        return OTHER
+    seen.add(name)
+    return name

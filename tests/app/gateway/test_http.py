@@ -255,8 +255,12 @@ def test_metrics_are_prometheus_text(node: Node) -> None:
     assert not [line for line in lines if line and not line.startswith("#") and not sample.match(line)]
     counted = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if line[:1] != "#"}
     assert counted['opengateway_requests_total{ring="local",outcome="ok"}'] > 0
-    buckets = [value for name, value in counted.items() if "request_duration_seconds_bucket" in name]
-    assert buckets == sorted(buckets)
+    assert (
+        sum(v for k, v in counted.items() if k.startswith("gen_ai_server_request_duration_seconds_count")) > 0
+    )
+    assert sum(v for k, v in counted.items() if k.startswith("gen_ai_client_token_usage_count")) > 0
+    assert counted['opengateway_actor_up{actor="ledger"}'] == 1
+    assert counted["process_resident_memory_bytes"] > 10e6
 
 
 def test_garbage_on_the_port_harms_nobody(node: Node) -> None:

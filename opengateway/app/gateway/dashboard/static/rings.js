@@ -45,7 +45,7 @@ function layout(rows, width) {
   const unit = (most - first) / weights.reduce((sum, weight) => sum + weight, 0);
   const radii = [];
   RINGS.forEach((_, index) => radii.push(index ? radii[index - 1] + unit * weights[index - 1] : first));
-  const at = new Map(), crowded = new Set();
+  const at = new Map(), crowded = new Map();
   members.forEach((here, index) => {
     const rx = radii[index], ry = tall(rx);
     // Evenly in height, not in angle: names have one line each, and neighbouring rings take turns.
@@ -53,7 +53,7 @@ function layout(rows, width) {
     here.forEach((peer, place) => {
       const share = 0.05 + step * (place + shift);
       at.set(peer.id, [X + rx * Math.sqrt(1 - share * share), Y - ry * share]);
-      if (step * ry < LINE * 0.7) crowded.add(peer.id);
+      if (step * ry < LINE * 0.7) crowded.set(peer.id, step * ry < LINE * 0.4 ? "crowded" : "tight");
     });
   });
   return { W, H, Y, radii, tall, at, crowded };
@@ -96,7 +96,7 @@ function draw(rows, busy) {
     dress(line, { x1: X, y1: Y, x2: x, y2: y, class: busy.has(peer.short) ? "way busy" : "way", opacity: peer.state === "up" ? null : "0" });
   });
   keep(peers, rows, newPeer, (group, peer) => {
-    group.classList.toggle("crowded", crowded.has(peer.id));
+    group.setAttribute("class", ["peer", crowded.get(peer.id)].filter(Boolean).join(" "));
     dressPeer(group, peer, at.get(peer.id), busy.get(peer.short) ?? 0, W);
   });
 }
