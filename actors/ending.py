@@ -11,6 +11,9 @@ from actors.messages import Job, JobEnded, Submit, Unserved
 from opengateway.errors import AllBusy, OpenGatewayError
 from opengateway.identity import short
 
+LASTING = (402, 404)
+"""Statuses of refusals that another try would meet again: credit, or a model that is not there."""
+
 
 class Ending:
     def __init__(self, flight: InFlight, *, cover: Callable[[Job], None] | None) -> None:
@@ -33,6 +36,8 @@ class Ending:
             job.tried.add(end.place)
             job.why = end.error
             job.full += isinstance(end.error, AllBusy)
+            if end.error.status in LASTING:
+                job.lasting.add(end.place)
             self._note(end, "failed")
             holds.note_shortage(end)
             flight.turns.place(job)
@@ -45,6 +50,7 @@ class Ending:
     def _answered(self, end: JobEnded) -> None:
         flight, job, now = self._flight, end.job, time.monotonic()
         flight.market.succeeded(end.place)
+        flight.turns.answered(job)
         flight.done += 1
         if job.origin is not None or end.finished is None:
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from actors.io_loop import IoLoop
 from actors.kernel import Address
@@ -31,7 +32,11 @@ class Turns:
     """It waits for a slot: others may have one."""
     drain: Callable[[], None]
     """Something is free: give the waiting another try."""
+    held_back: Callable[[Job], AllBusy | None]
+    """Why a peer's job may not have a slot even if one is free."""
     ended: Callable[[JobEnded], None]
+    answered: Callable[[Job], None]
+    """It ended well: how long it took is learnt."""
     refuse: Callable[[Job, OpenGatewayError], None]
     unserved: Callable[[Job], None]
 
@@ -54,6 +59,7 @@ class InFlight:
         """Jobs of peers that run here."""
         return sum(1 for job in self.running if job.origin is not None)
 
-    def counts(self) -> dict[str, int]:
-        counts = {"running": len(self.running), "queued": len(self.waiting)}
+    def counts(self) -> dict[str, Any]:
+        counts: dict[str, Any] = {"running": len(self.running), "queued": len(self.waiting)}
+        counts["queued_by_class"] = self.waiting.by_class()
         return counts | {"done": self.done, "failed": self.failed} | self.market.counts()

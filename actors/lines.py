@@ -72,6 +72,7 @@ class Lines:
             stamp = await self.stamping.ready(max(0.0, job.deadline - time.monotonic()))
             if self.switchboard is not None and self.switchboard.send(peer, Stamp(stamp)):
                 job.tried.discard(peer)
+                job.lasting.discard(peer)
         except OpenGatewayError as error:
             job.stream.fail(error)
         finally:
@@ -87,6 +88,7 @@ class Lines:
         try:
             if await exchange.cover(price, peer):
                 job.tried.discard(peer)
+                job.lasting.discard(peer)
         finally:
             self.scheduler.tell(Submit(job))
 

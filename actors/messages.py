@@ -18,7 +18,7 @@ from opengateway.discovery.record import NodeRecord
 from opengateway.discovery.sightings import Sighting
 from opengateway.discovery.whereabouts import Whereabouts
 from opengateway.engines.protocol import GenerateRequest, ModelInfo
-from opengateway.engines.stream import Finished, Stream
+from opengateway.engines.stream import Finished, Stream, Waits
 from opengateway.errors import OpenGatewayError
 from opengateway.ledger.admission import Admission
 from opengateway.ledger.handover import Outcome, Talk
@@ -27,6 +27,7 @@ from opengateway.ledger.witnessing import Heard, Sends
 from opengateway.models.clusters import ClusterRegistry
 from opengateway.models.machine import Machine
 from opengateway.routing.placement import Place
+from opengateway.routing.priority import Service
 from opengateway.routing.trace import Trace
 from opengateway.routing.views import PeerView, Price, Quotation, ServedModel, WorkerView
 from opengateway.units import NodeId
@@ -60,8 +61,17 @@ class Job:
     """Of a peer's job, once it is admitted: tokens that go out ahead of its vouchers. 0: free work."""
     secured: bool = True
     """False for a peer's job that nothing but our patience with strangers covers: served last."""
+    service: Service = Service.OWNER
+    """Its class in the queue; of a peer's job, once it is at the door."""
+    let_in: bool = False
+    """It was let into the queue once, and comes back to it until it is placed."""
     deadline: float = field(default_factory=lambda: time.monotonic() + QUEUE_PATIENCE)
     """Monotonic seconds by which somebody must have begun to answer."""
+    within: float = 0.0
+    """Seconds that the caller himself gave it; 0: he did not say, and `deadline` is our own patience."""
+    told: Waits | None = None
+    """Where its caller was last told that it stands."""
+    told_at: float = 0.0
     created: float = field(default_factory=time.monotonic)
     begun: float = 0.0
     """Monotonic seconds when it was last given to somebody."""
@@ -69,6 +79,8 @@ class Job:
     """Its price was out of date once; not again."""
     tried: set[Place] = field(default_factory=set)
     """Places that failed it."""
+    lasting: set[Place] = field(default_factory=set)
+    """Those of them that would again: they want credit first, or do not have the model."""
     why: OpenGatewayError | None = None
     """The last failure: the error that the caller gets if nobody is left."""
     wants_credit: tuple[NodeId, int] | None = None

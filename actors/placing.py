@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -29,14 +28,12 @@ class Placing:
         *,
         runners: Mapping[str, Runner],
         dispatch: Callable[[Dispatch], None],
-        lend: int,
         searching: bool = False,
     ) -> None:
-        """`lend`: slots that peers may have at once; 0: all. `searching`: peers can be asked for quotes."""
+        """`searching`: peers can be asked for quotes."""
         self._flight = flight
         self._runners = runners
         self._dispatch = dispatch
-        self._lend = lend or sys.maxsize
         self._searching = searching
         self._born = time.monotonic()
 
@@ -81,8 +78,8 @@ class Placing:
     def _for_peer(self, job: Job, now: float) -> Choice | OpenGatewayError:
         """Here, or not at all."""
         flight, model = self._flight, job.request.model
-        if flight.of_peers() >= self._lend:
-            return AllBusy("all slots that are for others are busy", retry_after=1.0)
+        if held := flight.turns.held_back(job):
+            return held
         choice = flight.market.choose(
             model,
             "local",

@@ -54,6 +54,7 @@ from actors.standstill import end_the_stalled
 from opengateway.errors import AllBusy, EngineUnavailable, OpenGatewayError, RequestError
 from opengateway.ledger.admission import Admission
 from opengateway.routing.market import Market
+from opengateway.routing.priority import Service
 from opengateway.routing.trace import Trace, Traces
 from opengateway.routing.views import FREE, WorkerView
 from opengateway.units import NodeId
@@ -62,8 +63,6 @@ TICK = 0.25
 """Seconds between looks at deadlines and at queued jobs."""
 CLAIMS_EVERY = 10.0
 """Seconds between looks at who owes us, while something runs: of two equal places the debtor is asked."""
-PEER_QUEUE = 2
-"""Jobs of peers that may wait per slot; beyond that a peer does better to ask the next node."""
 
 
 class Scheduler(Actor[SchedulerMessage]):
@@ -80,6 +79,7 @@ class Scheduler(Actor[SchedulerMessage]):
         market: Market | None = None,
         closed: Callable[[], str],
         lend: int = 0,
+        friends: frozenset[NodeId] = frozenset(),
         private: bool,
         stranger_met: Callable[[], None] = lambda: None,
         quoting: Quoting | None = None,
@@ -94,7 +94,7 @@ class Scheduler(Actor[SchedulerMessage]):
         self._ledger = ledger
         self._views = views
         self._closed = closed
-        self._lend = lend
+        self._lend, self._friends = lend, friends
         self._private, self._stranger_met = private, stranger_met
         self._quoting = quoting
         self._market = market or Market()
@@ -115,11 +115,10 @@ class Scheduler(Actor[SchedulerMessage]):
             flight,
             runners=self._runners,
             dispatch=self._dispatch,
-            lend=self._lend,
             searching=self._quoting is not None,
         )
         self._ending = Ending(flight, cover=self._cover)
-        self._queueing = Queueing(flight)
+        self._queueing = Queueing(flight, lend=self._lend)
         self._searching = Searching(flight, self._quoting)
         self._appraising = Appraising(flight, closed=self._closed, lend=self._lend, private=self._private)
         flight.turns = Turns(
@@ -128,7 +127,9 @@ class Scheduler(Actor[SchedulerMessage]):
             wait=self._queueing.wait,
             seek=self._searching.wanted,
             drain=self._queueing.drain,
+            held_back=self._queueing.held_back,
             ended=self._ending.ended,
+            answered=self._queueing.forecast.ended,
             refuse=self._ending.refuse,
             unserved=self._ending.unserved,
         )
@@ -187,6 +188,8 @@ class Scheduler(Actor[SchedulerMessage]):
         self._queueing.expire()
         end_the_stalled(self._flight.running, self._io, now)
         self._market.reserved.expire(now)
+        if len(self._flight.waiting) and (why := self._closed()):
+            self._queueing.closed(EngineUnavailable(why, hint="ask another node"))
         self._queueing.drain()
         self._searching.tick()
         if now - self._claims_at > CLAIMS_EVERY and self._flight.running:
@@ -201,12 +204,15 @@ class Scheduler(Actor[SchedulerMessage]):
         if why := self._closed():
             self._ending.refuse(job, EngineUnavailable(why, hint="ask another node"))
             return
-        request = job.request
+        request, on_link = job.request, self._market.on_link(job.origin)
+        job.service = Service.FRIEND if on_link or job.origin in self._friends else Service.SECURED
         choice = self._market.choose_here(
             request.model, job.origin, private=self._private, needs=request.needs
         )
-        room = PEER_QUEUE * max(1, self._market.slots())
-        if isinstance(choice, AllBusy) and self._flight.waiting.of_peers() < room:
+        if isinstance(choice, AllBusy):
+            if full := self._queueing.turned_away(job):
+                self._ending.refuse(job, full)
+                return
             price = self._market.local_price(job.request.model)
         elif isinstance(choice, OpenGatewayError):
             self._ending.refuse(job, choice)
@@ -216,8 +222,7 @@ class Scheduler(Actor[SchedulerMessage]):
         if price == FREE and not job.opening:
             self._placing.place(job)
             return
-        near = self._private or self._market.on_link(job.origin)
-        holds.admit(self._ledger, self.address, job, price, near=near)
+        holds.admit(self._ledger, self.address, job, price, near=self._private or on_link)
 
     def _claims(self, reply: Reply[dict[NodeId, int]]) -> None:
         with contextlib.suppress(Exception):  # the ledger is restarted: next time
@@ -236,4 +241,6 @@ class Scheduler(Actor[SchedulerMessage]):
         else:
             job.rid, job.lead, job.secured = admission.rid, admission.lead, admission.secured
             job.id = request_ids.read(job.rid)
+            if job.service is Service.SECURED and not admission.secured:
+                job.service = Service.STRANGER
             self._placing.place(job)

@@ -1,20 +1,32 @@
-"""Jobs that wait for a free slot, in the order in which they will get one."""
+"""Jobs that wait for a free slot, in the order in which they will get one (routing/priority.py)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from actors.messages import Job
-from opengateway.errors import AllBusy
+from opengateway.routing.priority import Claim, Service, order
+from opengateway.routing.queue import displaced
+from opengateway.units import NodeId
 
 QUEUE_LIMIT = 1000
-"""Jobs that wait here at most; the next one is told at once, so that it can go elsewhere."""
+"""Jobs of our own users that wait here at most; the next one is told at once."""
+
+
+def claim_of(job: Job) -> Claim:
+    return Claim(job.service, job.created, job.origin)
+
+
+def running_of(jobs: Iterable[Job]) -> Counter[NodeId]:
+    """How many jobs of each peer are among these."""
+    return Counter(job.origin for job in jobs if job.origin is not None)
 
 
 @dataclass(slots=True)
 class WaitingRoom:
-    _jobs: list[Job] = field(default_factory=list)
+    _jobs: dict[Job, None] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -22,27 +34,48 @@ class WaitingRoom:
     def __iter__(self) -> Iterator[Job]:
         return iter(self._jobs)
 
-    def join(self, job: Job) -> AllBusy | None:
-        """Wait; the refusal if there is no room."""
-        if len(self._jobs) >= QUEUE_LIMIT:
-            return AllBusy(f"{QUEUE_LIMIT} requests are waiting already", retry_after=5.0)
-        self._jobs.append(job)
-        # Our own users, then peers whose credit covers it, then strangers; within each, first come first.
-        self._jobs.sort(key=lambda other: (other.origin is not None, not other.secured, other.created))
-        return None
+    def __contains__(self, job: Job) -> bool:
+        return job in self._jobs
+
+    def in_order(self, running: Iterable[Job]) -> list[Job]:
+        """First to be served first. `running`: the jobs that are being answered."""
+        jobs = list(self._jobs)
+        return [jobs[at] for at in order([claim_of(job) for job in jobs], running_of(running))]
+
+    def join(self, job: Job, running: Iterable[Job], places: int) -> Job | None:
+        """Wait. Who has to leave for it: nobody, another, or itself; that one is not here afterwards.
+
+        `places`: how many jobs of peers may wait (opengateway/routing/queue.py).
+        """
+        leaves = None if job.let_in else self.would_leave(job, running, places)
+        if leaves is not job:
+            job.let_in = True
+            self._jobs[job] = None
+        if leaves is not None and leaves is not job:
+            del self._jobs[leaves]
+        return leaves
+
+    def would_leave(self, job: Job, running: Iterable[Job], places: int) -> Job | None:
+        if job.origin is None:
+            return job if len(self) - self.of_peers() >= QUEUE_LIMIT else None
+        peers = [other for other in self._jobs if other.origin is not None]
+        at = displaced([claim_of(other) for other in peers], claim_of(job), running_of(running), places)
+        return None if at is None else [*peers, job][at]
 
     def leave(self, job: Job) -> bool:
         """Whether it was here."""
-        if job not in self._jobs:
-            return False
-        self._jobs.remove(job)
-        return True
+        return self._jobs.pop(job, self) is None
 
     def expired(self, now: float) -> list[Job]:
         """Those whose deadline has passed; they are no longer here."""
         late = [job for job in self._jobs if job.deadline and now > job.deadline]
-        self._jobs = [job for job in self._jobs if job not in late]
+        for job in late:
+            del self._jobs[job]
         return late
 
     def of_peers(self) -> int:
         return sum(1 for job in self._jobs if job.origin is not None)
+
+    def by_class(self) -> dict[str, int]:
+        counts = Counter(job.service for job in self._jobs)
+        return {service.name.lower(): counts[service] for service in Service}

@@ -30,6 +30,7 @@ class HttpConfig:
     requests_per_minute: int = setting(
         0, "of one API key or remote address; 0 is without limit", most=1_000_000
     )
+    patience_s: int = setting(120, "seconds that a request waits for a free slot", least=1, most=86_400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class EngineConfig:
 class ContributeConfig:
     when: str = setting("always", "when others may use this machine", one_of=("always", "idle", "never"))
     slots: int = setting(0, "how many slots others may use; 0 is all", most=256)
+    friends: tuple[str, ...] = setting((), "ids of nodes that go before others", form="nodes")
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,7 @@ from opengateway.wire.relay_messages import (
 )
 from opengateway.wire.route_messages import AskOwed, FindRoute, Owed, RouteFound
 from opengateway.wire.session import Sealer, next_key
+from opengateway.wire.waiting_messages import Queued
 from opengateway.wire.witness_messages import (
     AddCheckpoint,
     Cosigned,
@@ -198,6 +199,7 @@ def messages() -> list[dict[str, Any]]:
         Quote(2, "chat", "pocket", 520, 64, 3),
         Quoted(2, b"a signed envelope"),
         Released(2),
+        Queued(1, 2, 8_000),
     ]
     return [
         {"name": type(m).__name__, "number": m.number, "fields": _fields(m), "encoded": encode_message(m)}

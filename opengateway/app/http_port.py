@@ -56,7 +56,8 @@ def _routes(node: Node, meter: Meter) -> list[web.RouteDef]:
     credit = CreditRoutes(node.ledger, node.registry, node.lines)
     quote = QuoteRoutes(node.scheduler, node.lines)
     aliases = Aliases.of(node.config.aliases)
-    openai = OpenAiApi(node.scheduler, meter, aliases)
+    patience = node.config.http.patience_s
+    openai = OpenAiApi(node.scheduler, meter, aliases, patience_s=patience)
     ollama_models = OllamaModels(
         node.scheduler,
         aliases,
@@ -64,7 +65,7 @@ def _routes(node: Node, meter: Meter) -> list[web.RouteDef]:
         workers=node.engines.views,
         look=lambda: node.scout.tell(Tick()),
     )
-    ollama = OllamaApi(node.scheduler, meter, aliases, ollama_models)
+    ollama = OllamaApi(node.scheduler, meter, aliases, ollama_models, patience_s=patience)
     dashboard = Dashboard(parts, chat=openai.chat, folder=node.home.run)
     scrape = Scrape(parts, meter)
     groups = (openai, ollama, ollama_models, Control(parts), models, credit, quote, scrape, dashboard)

@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any
 
 from actors.gateway import Gateway
-from actors.gauge import Gauge
 from actors.inference_worker import InferenceWorker
 from actors.io_loop import IoLoop
 from actors.kernel import Address, Backoff, Supervisor
@@ -40,7 +39,6 @@ from actors.messages import (
     GaugeMessage,
     LedgerMessage,
     Measured,
-    OwnerBusy,
     RegistryMessage,
     SchedulerMessage,
     SwarmPeerMessage,
@@ -53,7 +51,7 @@ from actors.scout import Dismiss, Scout
 from actors.swarm_peer import Port, SwarmPeer
 from actors.switchboard import Switchboard
 from opengateway import __version__
-from opengateway.app import network
+from opengateway.app import lending, network
 from opengateway.app.engines import Engines
 from opengateway.app.gateway.meter import Meter
 from opengateway.app.gateway.status import facts_of
@@ -111,7 +109,7 @@ class Node:
         self.discovery: Address[DiscoveryMessage] = Address(
             "discovery", lambda: network.discovery(self), backoff=WORLD
         )
-        self.gauge: Address[GaugeMessage] = Address("gauge", self._gauge, backoff=WORLD)
+        self.gauge: Address[GaugeMessage] = Address("gauge", lambda: lending.gauge(self), backoff=WORLD)
         self.scout: Address[Any] = Address("scout", self._scout, backoff=WORLD)
         self.inference: Address[Any] = Address("inference", Supervisor, self.scout, backoff=OURS)
         self.scheduler: Address[SchedulerMessage] = Address(
@@ -200,11 +198,6 @@ class Node:
     def _lan(self, port: int, found: Callable[[Any], None], lost: Callable[[NodeId], None]) -> Lan:
         return Lan(self.identity.node_id, self.net, port, found=found, lost=lost)
 
-    def _gauge(self) -> Gauge:
-        lent_when_idle = self.config.contribute.when == "idle"
-        told = (lambda busy: self.registry.tell(OwnerBusy(busy))) if lent_when_idle else None
-        return Gauge(self.home.path, measured=self._measured, owner_busy=told)
-
     def _scout(self) -> Scout:
         engines = self.engines
         return Scout(self.io, choose=engines.look, add=engines.add, inference=self.inference)
@@ -221,6 +214,7 @@ class Node:
             market=network.market(self),
             closed=self.own.closed,
             lend=self.config.contribute.slots,
+            friends=frozenset(from_base32(one) for one in self.config.contribute.friends),
             private=self.own.private,
             stranger_met=self.lines.stamping.wanted,
             quoting=self.lines,
@@ -271,7 +265,7 @@ class Node:
             self._tell_worker(WorkerView(worker.name, "llama_server", "down"))
             self.scout.tell(Dismiss(worker))
 
-    def _measured(self, machine: Machine) -> None:
+    def measured(self, machine: Machine) -> None:
         self.facts.machine = machine
         self.registry.tell(Measured(machine))
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from opengateway.engines.incoming import Incoming, frame_of, items_of, read_ask
 from opengateway.engines.prompt_size import least_prompt_tokens
-from opengateway.engines.stream import Chunk, Finished
+from opengateway.engines.stream import Chunk, Finished, Waits
 from opengateway.errors import (
     AllBusy,
     Cancelled,
@@ -36,6 +36,7 @@ from opengateway.wire.messages import (
     Refused,
     Voucher,
 )
+from opengateway.wire.waiting_messages import Queued
 
 CONGESTION_WAIT = 0.02
 """Seconds before a full connection is tried again: a few round trips on a LAN."""
@@ -44,6 +45,8 @@ CONGESTION_LIMIT = 30.0
 VOUCHER_PATIENCE = 3.0
 """Seconds, beside a round trip, that an answer stands still for a voucher before it is broken off: its slot
 is somebody else's by then. A requester signs within a millisecond, or it is gone."""
+MOST_ETA_MS = 7 * 86_400_000
+"""A week: what the wire can say."""
 BROKEN_OFF = "broken off"
 """`Finished.reason` of an answer that did not come to its end."""
 
@@ -122,8 +125,15 @@ class Answerer:
             self._refuse(peer, ask.stream, error)
             return
         mine[ask.stream] = incoming
+        incoming.stream.on_waits = lambda waits: self._waits(incoming, waits)
         self.spawn(self._pump(incoming))
         self.asked(incoming)
+
+    def _waits(self, incoming: Incoming, waits: Waits | None) -> None:
+        """Tell the peer where its request stands. What a full connection loses is said again."""
+        position, eta = (waits.position, waits.eta_s) if waits is not None else (0, None)
+        eta_ms = 0 if eta is None else min(MOST_ETA_MS, max(1, int(eta * 1000)))
+        self.send(incoming.peer, Queued(incoming.number, position, eta_ms))
 
     def _refuse(self, peer: NodeId, number: int, error: OpenGatewayError) -> None:
         self.counters["refused"] += 1

@@ -18,7 +18,7 @@ import orjson
 from opengateway.engines.prompt_size import least_prompt_tokens
 from opengateway.engines.protocol import GenerateRequest
 from opengateway.engines.refusal import open_refusal
-from opengateway.engines.stream import Chunk, Finished, Route, Stream
+from opengateway.engines.stream import Chunk, Finished, Route, Stream, Waits
 from opengateway.errors import AllBusy, BadRequest, Cancelled, OpenGatewayError, WorkerLost, from_code
 from opengateway.units import NetworkId, NodeId
 from opengateway.wire.limits import FRAME_LIMIT
@@ -36,6 +36,7 @@ from opengateway.wire.messages import (
     Message,
     Refused,
 )
+from opengateway.wire.waiting_messages import Queued
 
 GRANT_AT = STREAM_WINDOW // 4
 """Chunks read before we grant more: a quarter of the window keeps the peer sending at one grant per 64."""
@@ -43,6 +44,8 @@ TEMPLATE_TOKENS = 512
 """Prompt tokens that a chat template may add to what we sent."""
 LEAST_INSTALMENT = 8
 """Tokens: a worker that wants a voucher more often than that does not get it, as each costs us a commit."""
+QUEUED_AT_ONCE, QUEUED_A_SECOND = 64, 4
+"""Times that a peer may say where a request stands: the Scheduler looks 4 times a second."""
 BODY_LIMIT = FRAME_LIMIT - 16 * 1024
 """Bytes of a request that fit into one frame beside its signed OPEN and the seal."""
 
@@ -70,6 +73,9 @@ class Ticket:
     hashed: Any = None
     instalment: int = 0
     """Tokens between two vouchers; 0: the worker wants none."""
+    queued: int = 0
+    """How often the peer has said where the request stands."""
+    asked_at: float = field(default_factory=time.monotonic)
     vouched: int = 0
     vouched_at: float = 0.0
 
@@ -158,6 +164,9 @@ class Asker:
                         ticket.instalment = min(INSTALMENT, max(LEAST_INSTALMENT, lead // 2))
                     ticket.vouched_at = time.monotonic()
                     ticket.stream.opened(replace(ticket.route, engine=engine))
+            case Queued(stream=number):
+                if ticket := self._tickets.get((peer, number)):
+                    self._queued(ticket, message)
             case Chunks(stream=number, first=first, items=items):
                 if ticket := self._tickets.get((peer, number)):
                     self._chunks(ticket, first, items)
@@ -206,6 +215,16 @@ class Asker:
         ticket.stream.put(chunks)
         if ticket.vouch is not None and ticket.instalment:
             self._instalment(ticket)
+
+    def _queued(self, ticket: Ticket, said: Queued) -> None:
+        ticket.queued += 1
+        if ticket.queued > QUEUED_AT_ONCE + QUEUED_A_SECOND * (time.monotonic() - ticket.asked_at):
+            self._violation(ticket.peer, "it says too often where a request stands")
+        elif ticket.chunks:
+            self._violation(ticket.peer, "a request that is being answered stands in no queue")
+        else:
+            eta = said.eta_ms / 1000 if said.eta_ms else None
+            ticket.stream.queued(Waits(said.position, eta) if said.position else None)
 
     def _instalment(self, ticket: Ticket) -> None:
         """Vouch for what has come, once it is enough or a while ago."""

@@ -48,6 +48,30 @@ class Route:
     engine: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Where a request stands in a queue, here or at a peer."""
+
+    position: int
+    """1 is next."""
+    eta_s: float | None = None
+    """Seconds until it begins; None where nobody can say."""
+
+    def words(self) -> str:
+        """For people: "2nd in queue, about 8 s"."""
+        when = "" if self.eta_s is None else f", about {_seconds(self.eta_s)}"
+        return f"{ordinal(self.position)} in queue{when}"
+
+
+def ordinal(number: int) -> str:
+    endings = {1: "st", 2: "nd", 3: "rd"}
+    return f"{number}{'th' if number % 100 in (11, 12, 13) else endings.get(number % 10, 'th')}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{max(1, round(seconds))} s" if seconds < 100 else f"{round(seconds / 60)} min"
+
+
 class Stream:
     """See the module. Nothing here may be called from another thread."""
 
@@ -67,6 +91,10 @@ class Stream:
         """Set by whoever produces. Called once, on the loop, when the reader goes away."""
         self.on_drain: Callable[[int], object] | None = None
         """Called with the number of chunks that the reader has taken: flow control across the wire."""
+        self.waits: Waits | None = None
+        """Where it stands in a queue; None: in none."""
+        self.on_waits: Callable[[Waits | None], object] | None = None
+        """Called with every change of `waits`, and with the same again as a sign of life."""
         self._limit = limit
         self._waiting: list[Chunk] = []
         self._reader: asyncio.Future[None] | None = None
@@ -84,6 +112,13 @@ class Stream:
         """Somebody has accepted the request."""
         self.route = route
         self._wake_reader()
+
+    def queued(self, waits: Waits | None) -> None:
+        """It waits, or begins now (None)."""
+        if not self.done:
+            self.waits = waits
+            if self.on_waits is not None:
+                self.on_waits(waits)
 
     def put(self, chunks: Iterable[Chunk]) -> bool:
         """Append. False means that the reader is behind: `await room()` before the next."""

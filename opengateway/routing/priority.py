@@ -35,8 +35,8 @@ class Service(enum.IntEnum):
 
 HEAD_START: Final[Mapping[Service, float]] = {
     Service.OWNER: 0.0,
-    Service.FRIEND: 10.0,
-    Service.SECURED: 20.0,
+    Service.FRIEND: 30.0,
+    Service.SECURED: 40.0,
     Service.STRANGER: 60.0,
 }
 """Seconds. Most callers wait for two minutes (QUEUE_PATIENCE): a stranger that is let in at all must come to

@@ -21,6 +21,9 @@ makes up for one that has left meanwhile."""
 FOR_STRANGERS: Final = 4
 """Beside that room there is a quarter of it, and at least one place, for strangers only: without it whoever
 has credit would push each newcomer out before it has waited its time."""
+STRANGER_SLOTS: Final = 3, 4
+"""Of the slots, three quarters are the most that strangers have together: the rest stays ready for who has
+credit, since an answer that has begun is not interrupted."""
 STRANGER_AT_ONCE: Final = 2
 """Requests of one node, running and waiting, that only trust covers."""
 
@@ -30,11 +33,17 @@ def room(slots: int) -> int:
     return PER_SLOT * max(1, slots)
 
 
+def stranger_slots(slots: int) -> int:
+    """How many of so many slots strangers may have at once."""
+    most, of = STRANGER_SLOTS
+    return max(1, slots * most // of)
+
+
 def displaced(
     waiting: Sequence[Claim], newcomer: Claim, running: Mapping[NodeId, int], places: int
 ) -> int | None:
-    """Who leaves so that a peer's `newcomer` can wait: an index, or len(waiting) for the newcomer itself; None
-    if there is room for all. `waiting` are peers' claims only, `places` is what `room` says."""
+    """Who leaves so that a peer's `newcomer` can wait: an index, or len(waiting) for the newcomer itself;
+    None if there is room for all. `waiting` are peers' claims only, `places` is what `room` says."""
     last, stranger = len(waiting), newcomer.service is Service.STRANGER
     if stranger and _at_once(waiting, newcomer, running) >= STRANGER_AT_ONCE:
         return last

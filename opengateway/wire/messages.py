@@ -15,6 +15,7 @@ from opengateway.wire.peer_messages import PeerMessage
 from opengateway.wire.quote_messages import QuoteMessage
 from opengateway.wire.relay_messages import RelayMessage
 from opengateway.wire.route_messages import RouteMessage
+from opengateway.wire.waiting_messages import WaitingMessage
 from opengateway.wire.witness_messages import WitnessMessage
 
 
@@ -234,7 +235,7 @@ Message: TypeAlias = (
     | Sweep
     | Proof
     | Stamp
-    | WitnessMessage | RouteMessage | PeerMessage | RelayMessage | QuoteMessage
+    | WitnessMessage | RouteMessage | PeerMessage | RelayMessage | QuoteMessage | WaitingMessage
 )  # fmt: skip
 
 INSTALMENT = 64

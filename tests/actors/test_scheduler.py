@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from scheduler_bench import ADMISSION, ASKER, OTHER, PATIENCE, PEER, PLACE, Bench
 
-from actors import placing, scheduler
+from actors import placing
 from actors import waiting as waiting_room
 from actors.messages import (
     Admit,
@@ -30,6 +30,7 @@ from opengateway.errors import (
     UnknownModel,
     WorkerLost,
 )
+from opengateway.routing.queue import room
 from opengateway.routing.views import PeerView, Price, ServedModel
 
 
@@ -47,7 +48,9 @@ def test_no_more_jobs_run_than_there_are_slots_and_each_in_its_turn(bench: Bench
     jobs = [bench.submit() for _ in range(5)]
     running = [bench.asked(), bench.asked()]
     assert [job.stream for job in jobs[:2]] == [stream for stream, _ in running]
-    assert bench.jobs() == {"running": 2, "queued": 3, "done": 0, "failed": 0, "slots": 2, "busy": 2}
+    assert bench.jobs()["queued_by_class"] == {"owner": 3, "friend": 0, "secured": 0, "stranger": 0}
+    counts = bench.jobs()
+    assert [counts[name] for name in ("running", "queued", "done", "slots", "busy")] == [2, 3, 0, 2, 2]
     for job in jobs:
         stream, opened = running.pop(0)
         assert stream is job.stream
@@ -72,9 +75,9 @@ def test_a_peer_waits_in_a_short_queue_and_is_sent_on_beyond_it(bench: Bench) ->
     bench.serve("running", 1, ServedModel("m"))
     bench.submit()
     bench.asked()
-    for _ in range(scheduler.PEER_QUEUE):
+    for _ in range(room(1)):
         bench.submit(origin=ASKER, scope="local")
-    assert bench.jobs()["queued"] == scheduler.PEER_QUEUE
+    assert bench.jobs()["queued"] == room(1)
     assert isinstance(bench.error(bench.submit(origin=ASKER, scope="local")), AllBusy)
 
 

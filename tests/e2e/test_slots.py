@@ -97,8 +97,7 @@ def test_while_a_caller_waits_the_connection_shows_signs_of_life(paced_pair: Pai
         try:
             with Streamed(paced_pair.serving, chat(max_tokens=2)) as answer:
                 assert answer.status == 200
-                first = next(answer.lines())
-                assert first.startswith(": waiting for a free slot")
+                assert next(answer.lines()).startswith(": 1st in queue")
                 for held in holding:
                     held.__exit__(None, None, None)
                 assert answer.text() == WORD * 2

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from opengateway.engines.answering import BROKEN_OFF, Answerer
+from opengateway.engines.answering import BROKEN_OFF, MOST_ETA_MS, Answerer
 from opengateway.engines.asking import Asker, Ticket
 from opengateway.engines.incoming import FRAME_CHARS, Incoming
 from opengateway.engines.protocol import GenerateRequest
 from opengateway.engines.refusal import open_refusal, sign_refusal
-from opengateway.engines.stream import Chunk, Finished, Route, Stream
+from opengateway.engines.stream import Chunk, Finished, Route, Stream, Waits
 from opengateway.errors import AllBusy, BadRequest, Cancelled, EngineFailed, UnknownModel, WorkerLost
 from opengateway.identity import Identity, network_id
 from opengateway.units import NodeId
@@ -30,6 +30,7 @@ from opengateway.wire.messages import (
     Message,
     Refused,
 )
+from opengateway.wire.waiting_messages import Queued
 
 NET = network_id("test", "")
 US, PEER = Identity.generate(), Identity.generate()
@@ -526,5 +527,29 @@ def test_a_lost_session_ends_both_halves() -> None:
             await stream.read()
         await pair.server.idle()
         assert pair.server.answerer.in_flight() == 0
+
+    run(main())
+
+
+def test_a_peer_whose_request_waits_is_told_where_it_stands() -> None:
+    async def main() -> None:
+        server = Server()
+        server.hear(ask())
+        [incoming] = server.asked
+        incoming.stream.queued(Waits(2, 8.0))
+        incoming.stream.queued(Waits(1))
+        incoming.stream.queued(Waits(1, 1e9))
+        incoming.stream.queued(None)
+        assert server.sent == [
+            Queued(1, 2, 8_000),
+            Queued(1, 1, 0),
+            Queued(1, 1, MOST_ETA_MS),
+            Queued(1, 0, 0),
+        ]
+        incoming.stream.opened(HERE)
+        incoming.stream.finish(DONE)
+        incoming.stream.queued(Waits(1))
+        await server.idle()
+        assert not any(isinstance(message, Queued) for message in server.sent[4:])
 
     run(main())

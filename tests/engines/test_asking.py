@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from opengateway.engines.asking import GRANT_AT, TEMPLATE_TOKENS, Asker, Ticket
 from opengateway.engines.protocol import GenerateRequest
 from opengateway.engines.refusal import sign_refusal
-from opengateway.engines.stream import Chunk, Finished, Route, Stream
+from opengateway.engines.stream import Chunk, Finished, Route, Stream, Waits
 from opengateway.errors import (
     AllBusy,
     BadRequest,
@@ -37,6 +37,7 @@ from opengateway.wire.messages import (
     Message,
     Refused,
 )
+from opengateway.wire.waiting_messages import Queued
 
 NET = network_id("test", "")
 PEER, STRANGER = Identity.generate(), Identity.generate()
@@ -321,3 +322,28 @@ def test_a_request_that_fits_no_frame_is_refused_at_once(caller: Caller) -> None
     error = caller.error()
     assert isinstance(error, BadRequest)
     assert "1024 kB" in error.message
+
+
+def test_where_a_request_stands_at_the_peer_is_shown_until_it_begins(caller: Caller) -> None:
+    stream = caller.ask()
+    said: list[Waits | None] = []
+    stream.on_waits = said.append
+    caller.hear(Queued(1, 2, 8_000), Queued(1, 1, 0), Queued(1, 0, 0), Queued(7, 1, 1))
+    assert said == [Waits(2, 8.0), Waits(1, None), None]
+    caller.hear(Accepted(1, 0, 0, "x", 0), Chunks(1, 0, ["a"]), end())
+    assert read(stream) == ["a"]
+    assert not caller.hung_up
+
+
+@pytest.mark.parametrize(
+    "items",
+    [[Queued(1, 1, 1000)] * 100, [Chunks(1, 0, ["a"]), Queued(1, 1, 1000)]],
+    ids=["a flood", "after the answer has begun"],
+)
+def test_a_peer_that_says_nonsense_about_its_queue_is_hung_up_on(
+    caller: Caller, items: list[Message]
+) -> None:
+    caller.ask()
+    caller.hear(*items)
+    [reason] = caller.hung_up
+    assert "stands" in reason

@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 
 from opengateway.wire import cbor, codec
 from opengateway.wire.codec import (
-    FIELDS,
     KINDS,
-    Field,
     MessageRefused,
     decode_message,
     decode_messages,
     encode_message,
 )
+from opengateway.wire.fields import FIELDS, Field
 from opengateway.wire.limits import MESSAGES_PER_FRAME
 from opengateway.wire.link_messages import Ping
 from opengateway.wire.messages import Cancel, Chunks, Failed, Grant, Message

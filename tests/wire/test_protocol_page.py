@@ -14,7 +14,8 @@ from nacl.bindings import crypto_scalarmult, crypto_secretbox, crypto_secretbox_
 from nacl.signing import SigningKey, VerifyKey
 
 from opengateway.wire import envelope, handshake, knock, limits, refusals, session
-from opengateway.wire.codec import FIELDS, KINDS, decode_message, encode_message
+from opengateway.wire.codec import KINDS, decode_message, encode_message
+from opengateway.wire.fields import FIELDS
 from opengateway.wire.messages import STREAM_WINDOW
 from opengateway.wire.relay import RelayLimits
 from tools import make_vectors

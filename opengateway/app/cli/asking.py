@@ -39,7 +39,7 @@ class Asking:
         return body | {name: value for name, value in chosen.items() if value is not None}
 
     def headers(self) -> dict[str, str]:
-        return {"x-opengateway-stats": "1"} | (
+        return {"x-opengateway-stats": "1", "x-opengateway-waiting": "1"} | (
             {"x-opengateway-scope": self.scope.value} if self.scope else {}
         )
 

@@ -7,24 +7,19 @@ whoever fills the stream stops, here or on another node.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from aiohttp import web
 
 from actors.kernel import Address
-from actors.messages import Job, SchedulerMessage, Submit
+from actors.messages import QUEUE_PATIENCE, Job, SchedulerMessage, Submit
 from opengateway.app.gateway.meter import Meter
+from opengateway.app.gateway.patience import headers_after, signs_of_life, waiting_job
 from opengateway.engines.protocol import GenerateRequest
 from opengateway.engines.stream import Chunk, Stream
 from opengateway.errors import AllBusy, OpenGatewayError
 from opengateway.units import show_credits
-
-HEADERS_AFTER = 5.0
-"""Seconds without a first token after which a streaming caller gets the headers and a sign of life: some
-clients give up on a silent connection after ten. Until then an error still gets its status code."""
-ALIVE_EVERY = 5.0
 
 
 class Writer(Protocol):
@@ -36,8 +31,8 @@ class Writer(Protocol):
     def begin(self, model: str) -> bytes:
         """The model that really answers is known now. What goes before its first token."""
 
-    def waiting(self, seconds: float) -> bytes:
-        """A sign of life while nobody answers yet."""
+    def waiting(self, words: str) -> bytes:
+        """A sign of life while nobody answers yet: "2nd in queue, about 8 s", or what else is waited for."""
 
     def pieces(self, chunks: list[Chunk]) -> bytes: ...
 
@@ -56,9 +51,12 @@ Refusal: TypeAlias = Callable[[OpenGatewayError, dict[str, str]], web.Response]
 
 
 class Delivery:
-    def __init__(self, scheduler: Address[SchedulerMessage], meter: Meter) -> None:
+    def __init__(
+        self, scheduler: Address[SchedulerMessage], meter: Meter, *, patience_s: float = QUEUE_PATIENCE
+    ) -> None:
         self._scheduler = scheduler
         self._meter = meter
+        self._patience_s = patience_s
 
     async def answer(
         self,
@@ -70,7 +68,7 @@ class Delivery:
         scope: str = "anywhere",
         streaming: bool = False,
     ) -> web.StreamResponse:
-        job = Job(asked, Stream(), scope=scope)
+        job = waiting_job(asked, scope, request.headers, self._patience_s)
         if not self._scheduler.tell(Submit(job)):
             raise AllBusy("this node is overloaded", retry_after=2.0)
         try:
@@ -100,16 +98,15 @@ async def _streamed(request: web.Request, job: Job, writer: Writer) -> web.Strea
     stream = job.stream
     reading = asyncio.ensure_future(stream.read())
     try:
-        await asyncio.wait((reading,), timeout=HEADERS_AFTER)
+        await asyncio.wait((reading,), timeout=headers_after(request.headers.get("x-opengateway-waiting")))
         if reading.done():
             reading.result()  # an error before the first token keeps its status code
         response = web.StreamResponse(headers=_headers(job))
         response.content_type = writer.streamed_as
         response.headers["Cache-Control"] = "no-cache"
         await response.prepare(request)
-        while not reading.done():
-            await response.write(writer.waiting(time.monotonic() - stream.created))
-            await asyncio.wait((reading,), timeout=ALIVE_EVERY)
+        async for words in signs_of_life(stream, reading):
+            await response.write(writer.waiting(words))
         try:
             chunks = await reading
             before = writer.begin(job.request.model)

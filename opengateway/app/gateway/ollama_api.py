@@ -26,11 +26,17 @@ Shape: TypeAlias = Callable[[list[Any], dict[str, Any]], dict[str, Any]]
 
 class OllamaApi:
     def __init__(
-        self, scheduler: Address[SchedulerMessage], meter: Meter, aliases: Aliases, models: OllamaModels
+        self,
+        scheduler: Address[SchedulerMessage],
+        meter: Meter,
+        aliases: Aliases,
+        models: OllamaModels,
+        *,
+        patience_s: float,
     ) -> None:
         self._aliases = aliases
         self._models = models
-        self._delivery = Delivery(scheduler, meter)
+        self._delivery = Delivery(scheduler, meter, patience_s=patience_s)
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -103,8 +109,8 @@ class _Vectors:
         del model
         return b""
 
-    def waiting(self, seconds: float) -> bytes:
-        del seconds
+    def waiting(self, words: str) -> bytes:
+        del words
         return b""
 
     def pieces(self, chunks: list[Chunk]) -> bytes:

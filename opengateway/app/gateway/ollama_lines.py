@@ -50,9 +50,9 @@ class Lines:
         del model  # Ollama answers with the name that was asked for
         return b""
 
-    def waiting(self, seconds: float) -> bytes:
+    def waiting(self, words: str) -> bytes:
         """A line without text: this format has no comments, and its clients parse every line."""
-        del seconds
+        del words
         return self._line({"content": ""})
 
     def pieces(self, chunks: list[Chunk]) -> bytes:

@@ -9,7 +9,7 @@ import orjson
 from aiohttp import web
 
 from actors.kernel import Address, answer
-from actors.messages import DescribeModels, Job, SchedulerMessage
+from actors.messages import QUEUE_PATIENCE, DescribeModels, Job, SchedulerMessage
 from opengateway.app.gateway.answers import Answer, stats
 from opengateway.app.gateway.chat_body import NO_ALIASES, Aliases, Asked, read_body, read_scope
 from opengateway.app.gateway.delivery import Delivery
@@ -23,11 +23,16 @@ from opengateway.routing.placement import plain_name
 
 class OpenAiApi:
     def __init__(
-        self, scheduler: Address[SchedulerMessage], meter: Meter, aliases: Aliases = NO_ALIASES
+        self,
+        scheduler: Address[SchedulerMessage],
+        meter: Meter,
+        aliases: Aliases = NO_ALIASES,
+        *,
+        patience_s: float = QUEUE_PATIENCE,
     ) -> None:
         self._scheduler = scheduler
         self._aliases = aliases
-        self._delivery = Delivery(scheduler, meter)
+        self._delivery = Delivery(scheduler, meter, patience_s=patience_s)
         self.chat = self._handler("chat")
         """The dashboard's chat box is answered as /v1/chat/completions is."""
 
@@ -90,8 +95,8 @@ class Events:
         self._answer.open(model)
         return self._answer.pieces([self._asked.echo]) if self._asked.echo else b""
 
-    def waiting(self, seconds: float) -> bytes:
-        return f": waiting for a free slot, {seconds:.0f} s so far\n\n".encode()
+    def waiting(self, words: str) -> bytes:
+        return f": {words}\n\n".encode()
 
     def closing(self, stream: Stream) -> bytes:
         assert stream.finished is not None
@@ -120,8 +125,8 @@ class Vectors:
         del model
         return b""
 
-    def waiting(self, seconds: float) -> bytes:
-        del seconds
+    def waiting(self, words: str) -> bytes:
+        del words
         return b""
 
     def pieces(self, chunks: list[Chunk]) -> bytes:
