@@ -1,6 +1,10 @@
-"""The load client: closed-loop chat requests over keep-alive connections, in a process of its own.
+"""The load client: chat requests in a process of its own, closed loop or open.
 
     python tools/bench/load.py http://127.0.0.1:8000 --model fake --clients 16 --seconds 5 [--stream]
+    python tools/bench/load.py http://127.0.0.1:8000 --model fake --rate 40 --seconds 5 [--stream]
+
+Closed: each client asks again over its connection as soon as it has its answer. Open: requests come at random
+times, so many a second on average, each over a connection of its own, whether the others are answered or not.
 
 Hand-written HTTP on asyncio protocols, because a client library costs more than the gateways under test:
 one core of this client does about 20,000 short requests a second. Prints one JSON object on one line.
@@ -11,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
 import re
 import time
 import urllib.parse
@@ -21,6 +26,10 @@ from typing import cast
 FIRST_TEXT = re.compile(rb'"content": ?"[^"]')
 """The first chunk with text; the chunk before it names the role and has none."""
 
+REFUSED = (b"HTTP/1.1 429", b"HTTP/1.1 503")
+PAUSE_S = 0.25
+"""Before a client that was refused asks again."""
+
 HANGS_S = 60.0
 """An answer that takes longer than this after the end is counted as missing, not waited for."""
 
@@ -30,6 +39,8 @@ class Tally:
     latencies_s: list[float] = field(default_factory=list)
     first_texts_s: list[float] = field(default_factory=list)
     events: int = 0
+    refused: int = 0
+    """Told clearly that there is no room: an answer, but not the one that was wanted."""
     failures: int = 0
     said: str = ""
     """What the last failure answered."""
@@ -82,6 +93,8 @@ class Client(asyncio.Protocol):
             self.done.set_result(None)
 
     def _send(self) -> None:
+        if self.transport.is_closing():
+            return
         self.answer.clear()
         self.body_at = self.length = -1
         self.first_text_at = 0.0
@@ -106,11 +119,17 @@ class Client(asyncio.Protocol):
             self.tally.latencies_s.append(now - self.sent_at)
             self.tally.first_texts_s.append(self.first_text_at - self.sent_at)
             self.tally.events += self.answer.count(b"data: {")
+        elif self.answer.startswith(REFUSED):
+            self.tally.refused += 1
+            if now + PAUSE_S < self.deadline:
+                self.sent_at = 0.0
+                asyncio.get_running_loop().call_later(PAUSE_S, self._send)
+                return
         else:
             self.tally.failures += 1
             self.tally.said = self.answer[:400].decode(errors="replace")
         if now < self.deadline:
-            self._send()
+            self._send()  # in the open loop the deadline of each has passed before it begins
         else:
             self.sent_at = 0.0
             self.transport.close()
@@ -140,17 +159,55 @@ async def run(
         client = Client(request, tally, began + seconds, done, stream=bool(body.get("stream")))
         await loop.create_connection(partial(Client.itself, client), parts.hostname or "", parts.port or 80)
     await asyncio.wait(ends, timeout=seconds + HANGS_S)
+    return told(tally, ends, began, stream=bool(body.get("stream")))
+
+
+async def run_open(
+    url: str, body: dict[str, object], *, rate: float, seconds: float, key: str
+) -> dict[str, object]:
+    """`rate` requests/s on average, at times drawn from a fixed seed."""
+    parts = urllib.parse.urlsplit(url)
+    request, tally, loop = request_bytes(url, body, key), Tally(), asyncio.get_running_loop()
+    drawn = random.Random(7)  # the same arrivals in every run
+    began = time.perf_counter()
+    at = began
+    ends: list[asyncio.Future[None]] = []
+    opening: set[asyncio.Task[None]] = set()
+    while (at := at + drawn.expovariate(rate)) < began + seconds:
+        await asyncio.sleep(max(0.0, at - time.perf_counter()))
+        done: asyncio.Future[None] = loop.create_future()
+        ends.append(done)
+        client = Client(request, tally, 0.0, done, stream=bool(body.get("stream")))
+        task = loop.create_task(_connect(client, parts.hostname or "", parts.port or 80))
+        opening.add(task)
+        task.add_done_callback(opening.discard)
+    if ends:
+        await asyncio.wait(ends, timeout=HANGS_S)
+    return told(tally, ends, began, stream=bool(body.get("stream")))
+
+
+async def _connect(client: Client, host: str, port: int) -> None:
+    try:
+        await asyncio.get_running_loop().create_connection(partial(Client.itself, client), host, port)
+    except OSError as error:
+        client.tally.failures += 1
+        client.tally.said = f"no connection: {error}"
+        client.done.set_result(None)
+
+
+def told(tally: Tally, ends: list[asyncio.Future[None]], began: float, *, stream: bool) -> dict[str, object]:
     elapsed = time.perf_counter() - began
     answers = len(tally.latencies_s)
     return {
         "seconds": elapsed,
         "answers": answers,
+        "refused": tally.refused,
         "failures": tally.failures + sum(not done.done() for done in ends),
         "said": tally.said,
         "answers_per_s": answers / elapsed,
         "events": tally.events,
         "latency_ms": quantiles_ms(tally.latencies_s),
-        "ttft_ms": quantiles_ms(tally.first_texts_s) if body.get("stream") else None,
+        "ttft_ms": quantiles_ms(tally.first_texts_s) if stream else None,
     }
 
 
@@ -169,6 +226,7 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--model", default="fake")
     parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--rate", type=float, help="open loop: requests/s instead of clients")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--stream", action="store_true")
     parser.add_argument("--tokens", type=int, default=100, help="max_tokens of each request")
@@ -182,7 +240,10 @@ def main() -> None:
         "temperature": 0,
         "stream": given.stream,
     }
-    work = run(given.url, body, clients=given.clients, seconds=given.seconds, key=given.key)
+    if given.rate:
+        work = run_open(given.url, body, rate=given.rate, seconds=given.seconds, key=given.key)
+    else:
+        work = run(given.url, body, clients=given.clients, seconds=given.seconds, key=given.key)
     try:
         import uvloop
 
