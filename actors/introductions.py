@@ -27,6 +27,7 @@ from opengateway.discovery.addresses import (
 from opengateway.discovery.hints import Hints
 from opengateway.discovery.peers import PeerBook
 from opengateway.discovery.record import RecordRefused
+from opengateway.discovery.seeking import COMPANY
 from opengateway.discovery.topics import RINGS, place_of
 from opengateway.discovery.whereabouts import Whereabouts, open_whereabouts
 from opengateway.errors import UnknownRegion
@@ -143,9 +144,10 @@ class Introductions:
             return
         relays = [text for text in here.relays if self.worth_a_dial((parse_relay(text)[1],))]
         places = [*self.worth_a_dial(here.endpoints), *through(relays, here.node_id)]
-        if places and not self.book.heard(
-            here.node_id, places, seq=here.seq, now_ms=self.own.now_ms(), sought=True
-        ):
+        # Whoever has company asks for those who serve something, and wants a session with them all the same.
+        sought = len(self.roster.sessions) >= COMPANY
+        now = self.own.now_ms()
+        if places and not self.book.heard(here.node_id, places, seq=here.seq, now_ms=now, sought=sought):
             self.refused["not_entered"] += 1
 
     def found(self, endpoints: Iterable[str]) -> None:

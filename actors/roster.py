@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -47,6 +48,17 @@ class Session:
     """Its own signed word of where it is, to be passed on; empty until it said so."""
     relay: NodeId | None = None
     """Through whom; None if direct."""
+    near: bool = field(init=False)
+    """Its address shows that it is on our own network."""
+
+    def __post_init__(self) -> None:
+        # As far as we see it. What its record says of its addresses is its own word, and would let anybody be
+        # our neighbour; it counts only where nothing is seen.
+        hosts = [self.host] if self.host else []
+        for place in () if hosts else (self.endpoint,) if self.endpoint else self.record.endpoints:
+            with contextlib.suppress(ValueError):
+                hosts.append(str(parse_endpoint(place, scoped=True)[0]))
+        self.near = private(hosts)
 
     def introduce(self) -> dict[str, Any]:
         """For whoever asked to be connected."""
@@ -163,21 +175,7 @@ class Roster:
         )
 
     def _on_link(self, session: Session) -> bool:
-        if session.peer in self.on_link:
-            return True
-        # The address shows whether it is on our own network, as far as we see it. What its record says of
-        # its addresses is its own word, and would let anybody be our neighbour.
-        if session.relay is not None:
-            return False
-        hosts = []
-        for endpoint in (session.endpoint, *session.record.endpoints):
-            if endpoint:
-                try:
-                    hosts.append(str(parse_endpoint(endpoint, scoped=True)[0]))
-                except ValueError:
-                    continue
-        seen = hosts[:1] if session.dialled else [session.host] if session.host else hosts
-        return private(seen)
+        return session.peer in self.on_link or (session.near and session.relay is None)
 
     def names(self, relays: Iterable[str]) -> list[str]:
         """Of relays, as records name them."""

@@ -34,9 +34,9 @@ at once, neither would ever look for the other."""
 
 DIALS_AT_ONCE = 8
 
-ENOUGH = 32
+ENOUGH = 16
 """Sessions with which nobody else is dialled for company. Each costs its pings: without a limit every node of
-a link would have one with every other, and spend more on nothing with each that joins. With 32 that each node
+a link would have one with every other, and spend more on nothing with each that joins. With 16 that each node
 chooses, and as many that choose it, a network of any size hangs together."""
 
 PLENTY = 2 * ENOUGH

@@ -44,8 +44,9 @@ _OPTIONS: Final = {
     zmq.SNDHWM: _SEND_HWM,
     zmq.RCVHWM: _RECEIVE_HWM,
     zmq.HANDSHAKE_IVL: 5_000,  # ms for ZeroMQ's own greeting: who connects and says nothing is cut off
-    zmq.HEARTBEAT_IVL: 5_000,
-    zmq.HEARTBEAT_TIMEOUT: 15_000,
+    # For connections that no session is left on; a session has its own Pings, ten times as often.
+    zmq.HEARTBEAT_IVL: 20_000,
+    zmq.HEARTBEAT_TIMEOUT: 40_000,
     zmq.TCP_KEEPALIVE: 1,
     zmq.TCP_KEEPALIVE_IDLE: 30,
     zmq.TCP_KEEPALIVE_INTVL: 10,

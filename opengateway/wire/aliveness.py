@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from opengateway.wire.limits import PING_EVERY_S, SILENT_AFTER_S, UNANSWERED_AFTER_S
+from opengateway.wire.limits import (
+    LISTEN_S,
+    MEASURE_EVERY_S,
+    PING_EVERY_S,
+    SILENT_AFTER_S,
+    UNANSWERED_AFTER_S,
+)
 from opengateway.wire.peer import Session
 
 _OWN_STALL_S: Final = 3.0
@@ -38,6 +44,15 @@ class Watch:
                 dead.append((session, f"silent for {SILENT_AFTER_S:.0f} s"))
             elif now - session.last_answer > UNANSWERED_AFTER_S:
                 dead.append((session, f"it has not answered for {UNANSWERED_AFTER_S:.0f} s"))
-            elif now - session.last_ping >= PING_EVERY_S:
+            elif _due(session, now):
                 due.append(session)
         return dead, due
+
+
+def _due(session: Session, now: float) -> bool:
+    """One end's Pings show both ends both directions: a Ping arrives only if one of them works, its Pong only
+    if the other does, and who misses either says so while it still can."""
+    since = now - session.last_ping
+    if session.endpoint is not None:
+        return since >= PING_EVERY_S
+    return since >= MEASURE_EVERY_S or (now - session.last_heard >= LISTEN_S and since >= PING_EVERY_S)

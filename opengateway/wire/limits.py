@@ -34,6 +34,12 @@ CLOCK_STEP_MS: Final = 1000
 """A clock that was set by more is told to all peers; NTP itself slews what is below 128 ms."""
 
 PING_EVERY_S: Final = 2.0
+"""By the end that dialled. The other hears these, and answers them."""
+LISTEN_S: Final = 2.75
+"""Silence after which the end that was dialled pings, too: three ticks after the other one should have.
+If both pinged every 2 s, an idle session would cost twice as much."""
+MEASURE_EVERY_S: Final = 10.0
+"""Between Pings of the end that was dialled, which it sends for the round trip alone."""
 SILENT_AFTER_S: Final = 6.0
 """Three pings lost: together with one tick a killed peer is noticed in 6.5 s, within the 10 s promised."""
 UNANSWERED_AFTER_S: Final = 30.0

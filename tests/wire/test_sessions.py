@@ -112,6 +112,36 @@ def test_an_idle_session_stays_up() -> None:
     assert a.heard.kinds == b.heard.kinds == ["up"]
 
 
+def test_an_idle_session_costs_two_frames_in_two_seconds() -> None:
+    internet, a, b = joined()
+    internet.run(20)
+    before = internet.frames
+    internet.run(100)
+    assert internet.frames - before <= 100 + 2 * 10 + 2
+    for host in (a, b):
+        [session] = host.wire.sessions()
+        assert internet.now - session.last_heard < 2.5
+
+
+def test_who_was_dialled_asks_by_itself_when_it_hears_nothing() -> None:
+    internet, a, b = joined()  # a has dialled
+    internet.run(12)
+    a.carrier.receiver = Silent()  # as if it hung: it answers nothing, and says nothing of its own
+    before = b.wire.counters["frames_out"]
+    internet.run(3.5)
+    assert b.wire.counters["frames_out"] - before >= 1
+    assert b.heard.kinds == ["up"]
+    internet.run(3.5)
+    assert b.heard.last_words == "silent for 6 s"
+
+
+class Silent:
+    """A node that reads what comes, and does nothing."""
+
+    def __getattr__(self, name: str) -> object:
+        return lambda *_: None
+
+
 def test_a_node_that_was_itself_suspended_does_not_blame_its_peers() -> None:
     internet, a, b = joined()
     internet.run(1)

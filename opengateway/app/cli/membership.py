@@ -56,7 +56,7 @@ def peers(
             peer.get("path", ""),
             peer.get("slots", 0),
             ", ".join(peer.get("models") or []),
-            _place(peer),
+            place(peer),
             show_credits(int(peer.get("owes_us") or 0)),
             seconds(peer.get("last_seen_s")),
             *([_clock(peer.get("clock_off_s"))] if late else ()),
@@ -132,7 +132,7 @@ def _clock(off_s: float | None) -> str:
     return f"{off_s:+.0f} s" if off_s is not None and abs(off_s) * 1000 > NOTABLE_MS else ""
 
 
-def _place(peer: dict[str, Any]) -> str:
+def place(peer: dict[str, Any]) -> str:
     """Where it says it is."""
     return f"not {peer['region']}" if peer.get("place_disproved") else str(peer.get("region", ""))
 

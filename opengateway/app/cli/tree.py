@@ -23,6 +23,7 @@ from opengateway.app.cli import (
     prompt,
     settings,
 )
+from opengateway.app.cli import map as network_map
 
 HELP: Final = """Share this computer's idle time as AI inference, and use everyone else's in return.
 
@@ -70,6 +71,7 @@ def build() -> typer.Typer:
     add(NODE, dashboard.dashboard)
     add(NETWORK, prompt.prompt)
     add(NETWORK, membership.peers)
+    add(NETWORK, network_map.show_map, "map")
     add(NETWORK, membership.clusters)
     add(NETWORK, membership.connect)
     add(NETWORK, membership.disconnect)
