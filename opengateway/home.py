@@ -5,6 +5,7 @@
       identity.key          0600: who the node is
       ledger.db  peers.db   what it was promised, whom it met
       dht.nodes record.seq  DHT nodes it knew; sequence numbers it has used
+      api-keys.json         0600: who else may use the HTTP port, by hashes; api-usage.json: what they used
       bootstrap.json        the last signed bootstrap document that was believed
       models/  logs/
       run/                  0700, of the running node only
@@ -53,6 +54,8 @@ class Home:
         self.peers_db = self.path / "peers.db"
         self.dht_nodes = self.path / "dht.nodes"
         self.record_seq = self.path / "record.seq"
+        self.api_keys = self.path / "api-keys.json"
+        self.api_usage = self.path / "api-usage.json"
         self.bootstrap_json = self.path / "bootstrap.json"
         self.models = self.path / "models"
         self.logs = self.path / "logs"

@@ -21,7 +21,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import psutil
 
@@ -33,6 +33,7 @@ LOG_TAIL = 40
 """Lines of the log that go into an error message."""
 
 Json = Any
+Connection: TypeAlias = http.client.HTTPConnection
 
 
 class NodeFailed(RuntimeError):
@@ -210,8 +211,7 @@ class LocalNode:
         self, method: str, path: str, body: Json = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Json]:
         """(HTTP status, answer); the answer is parsed if it is JSON, bytes if binary, else text."""
-        host, _, port = self.http.removeprefix("http://").partition(":")
-        connection = http.client.HTTPConnection(host, int(port), timeout=60)
+        connection = self._connection()
         given = {
             "Authorization": f"Bearer {self.token}",
             "Content-Type": "application/json",
@@ -227,6 +227,16 @@ class LocalNode:
         if kind == "application/json":
             return answer.status, json.loads(data)
         return answer.status, data.decode() if kind.startswith("text/") else data
+
+    def _connection(self) -> Connection:
+        scheme, _, rest = self.http.partition("://")
+        host, _, port = rest.partition(":")
+        if scheme == "http":
+            return http.client.HTTPConnection(host, int(port), timeout=60)
+        from opengateway.app.gateway.tls import client_context
+
+        context = client_context(str(self.info["certificate"]))
+        return http.client.HTTPSConnection(host, int(port), timeout=60, context=context)
 
     def children(self) -> list[psutil.Process]:
         """The node's own child processes: its engine, if that is one of ours."""

@@ -31,12 +31,14 @@ MOST_LINE: Final = 4 * 1024 * 1024
 class NodeClient:
     """One running node. Raises `NotRunning` where it went away, else the error that the node named."""
 
-    def __init__(self, url: str, token: str = "") -> None:
+    def __init__(self, url: str, token: str = "", certificate: str = "") -> None:
+        """`certificate`: PEM file of the node's own, where it speaks TLS."""
         parts = urlsplit(url)
+        self._certificate = certificate if parts.scheme == "https" else ""
         host = parts.hostname or "127.0.0.1"
         # Bound to every interface: ask on loopback, where no key is wanted.
         self._host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not a bind
-        self._port = parts.port or 80
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._token = token
         self.url = url
 
@@ -119,8 +121,17 @@ class NodeClient:
         sent = {"Content-Type": "application/json"} if content is not None else {}
         if self._token:
             sent["Authorization"] = f"Bearer {self._token}"
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=limit_s)
-        return _Answer(connection, method, quote(path, safe="/?=&%+:,"), content, sent | headers)
+        return _Answer(
+            self._connection(limit_s), method, quote(path, safe="/?=&%+:,"), content, sent | headers
+        )
+
+    def _connection(self, limit_s: float) -> http.client.HTTPConnection:
+        if not self._certificate:
+            return http.client.HTTPConnection(self._host, self._port, timeout=limit_s)
+        from opengateway.app.gateway.tls import client_context
+
+        context = client_context(self._certificate)
+        return http.client.HTTPSConnection(self._host, self._port, timeout=limit_s, context=context)
 
 
 class _Answer:
@@ -198,7 +209,9 @@ def connect(home: Home) -> NodeClient:
                 hint="try again in a moment; follow it with `opengateway logs -f`",
             )
         raise not_running()
-    return NodeClient(str(facts.get("http", "")), home.read_control_token())
+    return NodeClient(
+        str(facts.get("http", "")), home.read_control_token(), str(facts.get("certificate", ""))
+    )
 
 
 def not_running() -> NotRunning:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from actors.messages import Tick
+from opengateway.app.gateway.api_keys import KeyFile, Usage
+from opengateway.app.gateway.callers import Callers
 from opengateway.app.gateway.chat_body import Aliases
 from opengateway.app.gateway.control import Control
 from opengateway.app.gateway.credit_routes import CreditRoutes
@@ -28,8 +30,18 @@ if TYPE_CHECKING:
 def http_port(node: Node) -> HttpServer:
     """Not open yet: the Gateway actor opens and closes it."""
     http = node.config.http
+    usage = Usage(node.home.api_usage)
+    usage.load()
+    callers = Callers(
+        node.token,
+        KeyFile(node.home.api_keys),
+        usage,
+        always=http.keys == "always",
+        per_minute=http.requests_per_minute,
+        resolve=Aliases.of(node.config.aliases).resolve,
+    )
     return HttpServer(
-        http.host, http.port, node.token, routes=lambda: _routes(node, node.meter), not_ready=node.not_ready
+        http, node.token, callers, routes=lambda: _routes(node, node.meter), not_ready=node.not_ready
     )
 
 

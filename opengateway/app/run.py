@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 
@@ -22,6 +23,8 @@ SWITCH_INTERVAL = Seconds(0.002)
 """How long a busy thread may keep the others from running. Python's 5 ms is a tenth of a token's time at
 20 tokens/s; a request crosses four threads, and with 0.5 ms switching took a tenth of all CPU time."""
 WATCH = Seconds(0.5)
+FILES = 16_384
+"""Open files at once: 4,096 callers, as many peers, and twice that for whatever else there is."""
 
 
 def run_node(home: Home, config: Config) -> int:
@@ -31,6 +34,7 @@ def run_node(home: Home, config: Config) -> int:
     """
     with home.hold():
         configure_logs(config.log.level, config.log.format, requests=config.log.requests)
+        _raise_the_file_limit()
         sys.setswitchinterval(SWITCH_INTERVAL)
         node = Node(home, config)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -50,6 +54,14 @@ def run_node(home: Home, config: Config) -> int:
     return 0
 
 
+def _raise_the_file_limit() -> None:
+    """A connection is an open file, and 1024, the usual soft limit, is for programs that use select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _calm_the_collector() -> None:
     """What the start made lives as long as the node, so it need not be looked at again; and 700 short-lived
     objects, Python's default, are two requests' worth."""
@@ -60,9 +72,11 @@ def _calm_the_collector() -> None:
 
 def _announce(node: Node) -> None:
     """run/node.json is there when requests are taken: other commands wait for it."""
+    config = node.config
     described = {
         "pid": os.getpid(),
         "http": node.http.url,
+        "certificate": config.http.certificate,
         "wire_port": node.port.number,
         "node_id": node.facts.node_id,
         "version": __version__,

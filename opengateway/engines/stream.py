@@ -85,6 +85,8 @@ class Stream:
         self.moved_at = self.created
         """Monotonic seconds of the newest chunk: an answer that does not move holds a slot for nothing."""
         self.ended_at: float | None = None
+        self.passed = 0
+        """Chunks that the reader has taken."""
         self.cost: int | None = None
         """Micro-credits that the answer cost us, once settled; None if it cost nothing or is open."""
         self.on_cancel: Callable[[], object] | None = None
@@ -171,6 +173,7 @@ class Stream:
         taken, self._waiting = self._waiting, []
         if self._producer is not None and not self._producer.done():
             self._producer.set_result(None)
+        self.passed += len(taken)
         if self.on_drain is not None:
             self.on_drain(len(taken))
         return taken

@@ -15,6 +15,7 @@ from opengateway.app.cli import (
     doctor,
     invite,
     key,
+    keys,
     lifecycle,
     logs,
     machine,
@@ -92,6 +93,7 @@ def build() -> typer.Typer:
     settings.key_app.command("backup")(key.backup)
     settings.key_app.command("restore")(key.restore)
     app.add_typer(settings.key_app, name="key", rich_help_panel=UPKEEP)
+    app.add_typer(keys.app, name="keys", rich_help_panel=UPKEEP)
     add(UPKEEP, logs.logs)
     add(UPKEEP, doctor.doctor)
     add(UPKEEP, lifecycle.version)

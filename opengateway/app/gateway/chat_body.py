@@ -47,7 +47,7 @@ class Aliases:
         """Descriptions of those that mean a model which is served, under the alias's name."""
         by_name = {plain_name(model["name"]): model for model in models}
         return [
-            {**by_name[plain_name(name)], "name": alias}
+            {**by_name[plain_name(name)], "name": alias, "means": name}
             for alias, name in self.entries.items()
             if plain_name(name) in by_name and alias not in by_name
         ]

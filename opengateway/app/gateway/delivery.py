@@ -14,6 +14,7 @@ from aiohttp import web
 
 from actors.kernel import Address
 from actors.messages import QUEUE_PATIENCE, Job, SchedulerMessage, Submit
+from opengateway.app.gateway.callers import NOBODY, Caller
 from opengateway.app.gateway.meter import Meter
 from opengateway.app.gateway.patience import headers_after, signs_of_life, waiting_job
 from opengateway.engines.protocol import GenerateRequest
@@ -68,10 +69,12 @@ class Delivery:
         scope: str = "anywhere",
         streaming: bool = False,
     ) -> web.StreamResponse:
+        caller: Caller = request.get("caller", NOBODY)
         job = waiting_job(asked, scope, request.headers, self._patience_s)
-        if not self._scheduler.tell(Submit(job)):
-            raise AllBusy("this node is overloaded", retry_after=2.0)
+        job.request = caller.admit(asked)
         try:
+            if not self._scheduler.tell(Submit(job)):
+                raise AllBusy("this node is overloaded", retry_after=2.0)
             if streaming:
                 return await _streamed(request, job, make(job))
             return await _whole(job, make(job))
@@ -80,6 +83,7 @@ class Delivery:
         finally:
             job.stream.cancel()
             self._meter.answered(job)
+            caller.settle(job.stream)
 
 
 async def _whole(job: Job, writer: Writer) -> web.Response:

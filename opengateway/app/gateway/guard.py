@@ -2,13 +2,15 @@
 
 A page on the internet can make a browser send requests to 127.0.0.1. With DNS rebinding its Host is a
 name of the attacker's, without it its Origin is: either gives it away. Addresses in Host are fine, since a
-rebound page cannot have one.
+rebound page cannot have one. A request that a page makes without an Origin (an image, a link) says in
+Sec-Fetch-Site that it comes from elsewhere.
 """
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from multidict import CIMultiDictProxy
@@ -23,17 +25,53 @@ class ForbiddenOrigin(OpenGatewayError):
     status = 403
 
 
-def check_host(headers: CIMultiDictProxy[str], own_host: str) -> None:
-    """Raises `ForbiddenOrigin` unless Host is an address or a name of ours, and Origin, if any, too."""
-    host = headers.get("Host", "")
-    if host and not _ours(host, own_host):
-        raise ForbiddenOrigin(
-            f"the Host {host[:80]!r} is not this node's",
-            hint="use http://127.0.0.1 or http://localhost",
-        )
-    origin = headers.get("Origin")
-    if origin is not None and not _ours(_netloc(origin), own_host, loopback_only=True):
-        raise ForbiddenOrigin(f"pages from {origin[:80]!r} may not use this node")
+class Guard:
+    def __init__(self, names: Iterable[str], origins: Iterable[str] = ()) -> None:
+        """`names`: hosts that are this node, beside localhost and plain addresses. `origins`: of pages
+        elsewhere that the owner lets use it."""
+        self._names = frozenset(name.lower() for name in names) | {"localhost"}
+        self._origins = frozenset(origins)
+
+    def check(self, headers: CIMultiDictProxy[str]) -> None:
+        """Raises `ForbiddenOrigin` unless Host is an address or a name of ours, and Origin, if any, too."""
+        host = headers.get("Host", "")
+        if host and not self._ours(host):
+            raise ForbiddenOrigin(
+                f"the Host {host[:80]!r} is not this node's",
+                hint="use http://127.0.0.1 or http://localhost, or name it in http.names",
+            )
+        origin = headers.get("Origin")
+        if origin is None:
+            if headers.get("Sec-Fetch-Site") == "cross-site" and headers.get("Sec-Fetch-Mode") != "navigate":
+                raise ForbiddenOrigin("pages from elsewhere may not use this node")
+        elif origin not in self._origins:
+            self._check_page(host, origin)
+
+    def check_own_page(self, headers: CIMultiDictProxy[str]) -> None:
+        """For what is the owner's alone: pages elsewhere that may ask the models may not do this."""
+        if (origin := headers.get("Origin")) is not None:
+            self._check_page(headers.get("Host", ""), origin)
+
+    def _check_page(self, host: str, origin: str) -> None:
+        netloc = _netloc(origin)
+        if not netloc or not (netloc == host or self._ours(netloc, loopback_only=True)):
+            raise ForbiddenOrigin(
+                f"pages from {origin[:80]!r} may not use this node", hint="http.origins names those that may"
+            )
+
+    def _ours(self, netloc: str, *, loopback_only: bool = False) -> bool:
+        name = netloc.rpartition("@")[2]
+        if name.startswith("["):
+            name = name[1:].partition("]")[0]
+        elif name.count(":") == 1:
+            name = name.partition(":")[0]
+        if name.lower() in self._names:
+            return True
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return address.is_loopback if loopback_only else True
 
 
 def check_token(headers: CIMultiDictProxy[str], token: str) -> None:
@@ -53,18 +91,3 @@ def _netloc(origin: str) -> str:
         return urlsplit(origin).netloc
     except ValueError:  # "http://[" is no URL
         return ""
-
-
-def _ours(netloc: str, own_host: str, *, loopback_only: bool = False) -> bool:
-    name = netloc.rpartition("@")[2]
-    if name.startswith("["):
-        name = name[1:].partition("]")[0]
-    elif name.count(":") == 1:
-        name = name.partition(":")[0]
-    if name.lower() in ("localhost", own_host.lower()):
-        return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return address.is_loopback if loopback_only else True

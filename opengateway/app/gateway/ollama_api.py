@@ -13,6 +13,7 @@ from actors.messages import SchedulerMessage
 from opengateway.app.gateway import ollama_body
 from opengateway.app.gateway.chat_body import Aliases, read_json, read_scope
 from opengateway.app.gateway.delivery import Delivery, Refusal
+from opengateway.app.gateway.door import body_of
 from opengateway.app.gateway.meter import Meter
 from opengateway.app.gateway.ollama_body import OllamaAsked
 from opengateway.app.gateway.ollama_lines import Lines, end, error_text, idle_line, not_found, ollama_refusal
@@ -52,7 +53,7 @@ class OllamaApi:
         async def handle(request: web.Request) -> web.StreamResponse:
             asked = read(await _body(request), self._aliases)
             if asked.asked is None:
-                return await self._idle(asked, route)
+                return await self._idle(request, asked, route)
             return await self._delivery.answer(
                 request,
                 asked.asked.request,
@@ -64,8 +65,13 @@ class OllamaApi:
 
         return handle
 
-    async def _idle(self, asked: OllamaAsked, route: Literal["chat", "generate"]) -> web.Response:
-        await self._models.keep(asked.name, asked.keep_alive)
+    async def _idle(
+        self, request: web.Request, asked: OllamaAsked, route: Literal["chat", "generate"]
+    ) -> web.Response:
+        if "caller" in request:  # whose memory a model stays in is the owner's business, not a key's
+            await self._models.find(asked.name)
+        else:
+            await self._models.keep(asked.name, asked.keep_alive)
         unload = asked.keep_alive in (0, "0", "0s", "0m")
         line = idle_line(asked.name, route, "unload" if unload else "load")
         return web.Response(body=line, content_type="application/json")
@@ -143,4 +149,4 @@ def _refusal_about(name: str) -> Refusal:
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
-    return read_json(await request.read())
+    return read_json(await body_of(request))

@@ -16,7 +16,9 @@ from aiohttp import web
 from actors.kernel import Address, answer
 from actors.messages import DescribeModels, SchedulerMessage
 from opengateway import __version__
+from opengateway.app.gateway.callers import NOBODY, Caller
 from opengateway.app.gateway.chat_body import Aliases, read_json
+from opengateway.app.gateway.door import body_of
 from opengateway.app.gateway.ollama_body import PULL, SHOW, known
 from opengateway.app.gateway.ollama_lines import error_text, not_found, now
 from opengateway.engines.protocol import Engine
@@ -46,6 +48,13 @@ class Library(Protocol):
     async def loaded(self) -> list[str]: ...
 
     async def keep(self, name: str, keep_alive: Any) -> None: ...
+
+
+class OwnersOnly(OpenGatewayError):
+    """This is for the owner of the node."""
+
+    code = "owners_only"
+    status = 403
 
 
 class OllamaModels:
@@ -84,8 +93,10 @@ class OllamaModels:
     async def version(self, _request: web.Request) -> web.Response:
         return web.json_response({"version": SPEAKS, "opengateway": __version__})
 
-    async def tags(self, _request: web.Request) -> web.Response:
-        return web.json_response({"models": [self._tag(model) for model in await self._served()]})
+    async def tags(self, request: web.Request) -> web.Response:
+        caller: Caller = request.get("caller", NOBODY)
+        served = [m for m in await self._served() if caller.allows(m.get("means", m["name"]))]
+        return web.json_response({"models": [self._tag(model) for model in served]})
 
     async def ps(self, _request: web.Request) -> web.Response:
         """What this machine's engines have in memory; what others have loaded is theirs to know."""
@@ -108,7 +119,7 @@ class OllamaModels:
         return web.json_response({"models": found})
 
     async def show(self, request: web.Request) -> web.Response:
-        body = read_json(await request.read())
+        body = read_json(await body_of(request))
         name = known(body | {"model": body.get("model") or body.get("name")}, SHOW)
         model = await self.find(name)
         for view in list(self._workers.values()):
@@ -138,10 +149,14 @@ class OllamaModels:
 
     async def pull(self, request: web.Request) -> web.StreamResponse:
         """Fetch a model into this node's engine. No API key may do that: it is the owner's disk."""
-        body = read_json(await request.read())
+        body = read_json(await body_of(request))
         name = known(body | {"model": body.get("model") or body.get("name")}, PULL)
         if body.get("insecure"):
             raise Unsupported("`insecure` cannot be honoured", param="insecure")
+        if "caller" in request:
+            raise OwnersOnly(
+                "an API key cannot fetch models", hint="the owner uses `opengateway models pull`"
+            )
         library = next((one for one in self._engines.values() if isinstance(one, Library)), None)
         if library is None:
             raise EngineUnavailable(
@@ -168,7 +183,7 @@ class OllamaModels:
 
     def _owners(self, field: str) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.Response:
-            body = read_json(await request.read())
+            body = read_json(await body_of(request))
             name = body.get(field) or body.get("name")
             if not isinstance(name, str) or not name:
                 raise BadRequest(f"{field} is required", param=field)

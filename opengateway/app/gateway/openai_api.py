@@ -11,8 +11,10 @@ from aiohttp import web
 from actors.kernel import Address, answer
 from actors.messages import QUEUE_PATIENCE, DescribeModels, Job, SchedulerMessage
 from opengateway.app.gateway.answers import Answer, stats
+from opengateway.app.gateway.callers import NOBODY, Caller
 from opengateway.app.gateway.chat_body import NO_ALIASES, Aliases, Asked, read_body, read_scope
 from opengateway.app.gateway.delivery import Delivery
+from opengateway.app.gateway.door import body_of
 from opengateway.app.gateway.errors import error_body, error_response
 from opengateway.app.gateway.meter import Meter
 from opengateway.engines.protocol import Kind
@@ -45,26 +47,30 @@ class OpenAiApi:
             web.post("/v1/embeddings", self._handler("embedding")),
         ]
 
-    async def models(self, _request: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": await self._served()})
+    async def models(self, request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": await self._served(request)})
 
     async def model(self, request: web.Request) -> web.Response:
         wanted = request.match_info["model"]
-        for model in await self._served():
+        for model in await self._served(request):
             if plain_name(model["id"]) == plain_name(wanted):
                 return web.json_response(model)
         raise UnknownModel(
             f"nobody in reach serves the model {wanted[:80]!r}", hint="GET /v1/models lists them"
         )
 
-    async def _served(self) -> list[dict[str, Any]]:
+    async def _served(self, request: web.Request) -> list[dict[str, Any]]:
         """What can be asked for now, and the aliases that mean something that can."""
         models = await answer(self._scheduler.ask(DescribeModels()), 5.0)
-        return [_model(model) for model in (*models, *self._aliases.among(models))]
+        caller: Caller = request.get("caller", NOBODY)
+        aliased = self._aliases.among(models)
+        return [
+            _model(model) for model in (*models, *aliased) if caller.allows(model.get("means", model["name"]))
+        ]
 
     def _handler(self, kind: Kind) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.StreamResponse:
-            asked = read_body(await request.read(), kind, self._aliases)
+            asked = read_body(await body_of(request), kind, self._aliases)
             scope = read_scope(request.headers.get("x-opengateway-scope"))
             with_stats = request.headers.get("x-opengateway-stats", "0") not in ("", "0")
 

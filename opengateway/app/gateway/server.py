@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
+from opengateway.app.gateway.callers import NOBODY, Callers, is_local
+from opengateway.app.gateway.cors import Cors
+from opengateway.app.gateway.door import KEEP_S, SWEEP_S, Door
 from opengateway.app.gateway.errors import error_response, plain
-from opengateway.app.gateway.guard import check_host, check_token
+from opengateway.app.gateway.guard import Guard, check_token
 from opengateway.app.gateway.ollama_lines import ollama_refusal
-from opengateway.errors import ConfigInvalid, OpenGatewayError, PortTaken
+from opengateway.app.gateway.tls import server_context
+from opengateway.errors import ConfigInvalid, OpenGatewayError, PortTaken, Unauthorized
+from opengateway.sections import HttpConfig
+from opengateway.units import MIB
 
 logger = logging.getLogger(__name__)
 
-BODY_LIMIT = 16 * 1024 * 1024
-"""Bytes of one request: a prompt of 128k tokens is 0.6 MB, images make the rest."""
 BACKLOG = 512
+HANDSHAKE_S = 10.0
+"""Seconds for a TLS handshake."""
+OPEN = ("/healthz", "/readyz", "/")
+"""What anybody may ask who reaches the port: it says nothing of anybody. `/` is a page that shows nothing
+until one has logged in."""
 
 ENDLESS: web.AppKey[set[asyncio.Task[None]]] = web.AppKey("endless", set)
 """Tasks that answer for as long as the reader stays. They never end by themselves: a closing port ends them
@@ -33,47 +44,84 @@ class HttpServer:
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        config: HttpConfig,
         token: str,
+        callers: Callers,
         *,
         routes: Callable[[], Iterable[web.RouteDef]],
         not_ready: Callable[[], list[str]],
     ) -> None:
-        self.host = host
-        self.port = port
+        self._config = config
+        self.host = config.host
+        self.port = config.port
         """0 until the first start chooses one; a restart keeps it."""
         self._token = token
+        self._callers = callers
+        self._guard = Guard((config.host, *config.names), config.origins)
+        self._cors = Cors(config.origins)
         self._routes = routes
         self._not_ready = not_ready
         self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
+        self._upkeep: asyncio.Task[None] | None = None
+        self.door: Door | None = None
 
     @property
     def url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{'https' if self._config.certificate else 'http'}://{host}:{self.port}"
 
     async def start(self) -> None:
-        if self.host not in ("127.0.0.1", "::1", "localhost"):
+        if self.host not in ("127.0.0.1", "::1", "localhost") and not self._callers.keys:
             raise ConfigInvalid(
-                f"http.host is {self.host}, but the port asks nobody for a key: it must be on this machine",
-                hint="opengateway config set http.host 127.0.0.1",
+                f"http.host is {self.host}, which others reach, and there is no API key that they must have",
+                hint="opengateway keys add NAME, or: opengateway config set http.host 127.0.0.1",
             )
-        app = web.Application(middlewares=[self._middleware], client_max_size=BODY_LIMIT)
+        tls = server_context(self._config.certificate, self._config.certificate_key)
+        app = web.Application(middlewares=[self._middleware], client_max_size=self._config.body_mib * MIB)
         app[ENDLESS] = set()
         app.on_shutdown.append(_hang_up)
         app.add_routes([web.get("/healthz", _healthz), web.get("/readyz", self._readyz), *self._routes()])
+        if self._config.origins:
+            app.on_response_prepare.append(self._cors.mark)
         # A caller who hangs up must free its slot at once, hence handler_cancellation.
-        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=2.0)
+        runner = web.AppRunner(
+            app, handler_cancellation=True, access_log=None, shutdown_timeout=2.0, keepalive_timeout=KEEP_S
+        )
         await runner.setup()
         self._runner = runner
+        assert runner.server is not None
+        self.door = Door(runner.server)
         listening = self._listen()
-        await web.SockSite(runner, listening, backlog=BACKLOG).start()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            self.door,
+            sock=listening,
+            backlog=BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=HANDSHAKE_S if tls else None,
+        )
+        self._upkeep = asyncio.create_task(self._keep_up(self.door))
 
     async def close(self) -> None:
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._upkeep
+            self._upkeep = None
+        if self._server is not None:
+            self._server.close()
+            self._server = None
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        self._callers.save()
+
+    async def _keep_up(self, door: Door) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            door.sweep(time.monotonic())
+            await self._callers.save_sometimes()
 
     def _listen(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
@@ -95,16 +143,26 @@ class HttpServer:
 
     @web.middleware
     async def _middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        said = ollama_refusal if request.path.startswith("/api/") else error_response
+        path = request.path
+        said = ollama_refusal if path.startswith("/api/") else error_response
+        if self.door is not None:
+            self.door.began(request.protocol)
         try:
-            check_host(request.headers, self.host)
-            if request.path.startswith("/node/"):
+            self._guard.check(request.headers)
+            if (answer := self._cors.preflight(request)) is not None:
+                return answer
+            if path.startswith("/node/"):
                 check_token(request.headers, self._token)
+                self._check_owner(request)
+            elif path.startswith("/dashboard"):
+                self._check_owner(request)  # beside what its own login checks
+            elif path not in OPEN and (caller := await self._callers.who(request)) is not NOBODY:
+                request["caller"] = caller
             return await handler(request)
         except web.HTTPException as error:
             if error.status < 400:
                 raise
-            return said(_named(error, request))
+            return said(self._named(error, request))
         except OpenGatewayError as error:
             return said(error)
         except (ConnectionError, TimeoutError) as error:
@@ -115,9 +173,30 @@ class HttpServer:
                 logger.exception("%s %s failed", request.method, request.path)
             return said(shown)
 
+    def _check_owner(self, request: web.Request) -> None:
+        """What opens the whole node must not cross a network in the clear."""
+        self._guard.check_own_page(request.headers)
+        if not self._config.certificate and not is_local(request.remote):
+            raise Unauthorized(
+                f"{request.path[:80]} is for this machine only, as long as the port has no TLS",
+                hint="set http.certificate and http.certificate_key",
+            )
+
     async def _readyz(self, _request: web.Request) -> web.Response:
         why = self._not_ready()
         return web.json_response({"ready": not why, "why": why}, status=503 if why else 200)
+
+    def _named(self, error: web.HTTPException, request: web.Request) -> OpenGatewayError:
+        hints = {
+            404: "GET /v1/models and POST /v1/chat/completions are there",
+            405: f"{request.path} wants another method",
+            413: f"a request may have {self._config.body_mib} MiB (http.body_mib)",
+        }
+        code = f"http_{error.status}"
+        kind = type("HttpError", (OpenGatewayError,), {"code": code, "status": error.status})
+        words = f"{request.method} {request.path[:200]}: {error.reason}"
+        shown: OpenGatewayError = kind(words, hint=hints.get(error.status, ""))
+        return shown
 
 
 async def _hang_up(app: web.Application) -> None:
@@ -127,16 +206,3 @@ async def _hang_up(app: web.Application) -> None:
 
 async def _healthz(_request: web.Request) -> web.Response:
     return web.Response(text="ok")
-
-
-def _named(error: web.HTTPException, request: web.Request) -> OpenGatewayError:
-    hints = {
-        404: "GET /v1/models and POST /v1/chat/completions are there",
-        405: f"{request.path} wants another method",
-        413: f"a request may have {BODY_LIMIT // 1024 // 1024} MiB",
-    }
-    kind = type("HttpError", (OpenGatewayError,), {"code": f"http_{error.status}", "status": error.status})
-    shown: OpenGatewayError = kind(
-        f"{request.method} {request.path[:200]}: {error.reason}", hint=hints.get(error.status, "")
-    )
-    return shown

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from opengateway.app.gateway.guard import ForbiddenOrigin, check_host, check_token
+from opengateway.app.gateway.guard import ForbiddenOrigin, Guard, check_token
 from opengateway.errors import OpenGatewayError, Unauthorized
+
+GUARD = Guard(("127.0.0.1",))
 
 
 def headers(**given: str) -> CIMultiDictProxy[str]:
@@ -29,7 +31,7 @@ def headers(**given: str) -> CIMultiDictProxy[str]:
     ],
 )
 def test_our_own_names_and_plain_addresses_are_ours(host: str) -> None:
-    check_host(headers(Host=host), "127.0.0.1")
+    GUARD.check(headers(Host=host))
 
 
 @pytest.mark.parametrize(
@@ -50,12 +52,12 @@ def test_our_own_names_and_plain_addresses_are_ours(host: str) -> None:
 )
 def test_a_rebound_name_is_not_ours(host: str) -> None:
     with pytest.raises(ForbiddenOrigin):
-        check_host(headers(Host=host), "127.0.0.1")
+        GUARD.check(headers(Host=host))
 
 
 @pytest.mark.parametrize("origin", ["http://127.0.0.1:3000", "http://localhost", "http://[::1]:8080"])
 def test_pages_of_this_machine_may_use_the_node(origin: str) -> None:
-    check_host(headers(Host="127.0.0.1", Origin=origin), "127.0.0.1")
+    GUARD.check(headers(Host="127.0.0.1", Origin=origin))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_pages_of_this_machine_may_use_the_node(origin: str) -> None:
 )
 def test_pages_from_elsewhere_may_not(origin: str) -> None:
     with pytest.raises(ForbiddenOrigin):
-        check_host(headers(Host="127.0.0.1", Origin=origin), "127.0.0.1")
+        GUARD.check(headers(Host="127.0.0.1", Origin=origin))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_the_token_opens_the_node() -> None:
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
 def test_no_header_does_worse_than_a_refusal(host: str, origin: str, token: str) -> None:
     for check in (
-        lambda: check_host(headers(Host=host, Origin=origin), "127.0.0.1"),
+        lambda: GUARD.check(headers(Host=host, Origin=origin)),
         lambda: check_token(headers(Authorization=token), "secret"),
     ):
         try:
