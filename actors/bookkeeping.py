@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from actors.messages import (
+    BeginShowing,
     Claims,
+    CoveredAt,
     DescribeAccounts,
     DescribeBalance,
     DescribeCurve,
@@ -15,9 +17,11 @@ from actors.messages import (
     HearWitness,
     KeepStamp,
     LedgerMessage,
+    LedgerShown,
     MeetWitness,
     OwedAmong,
     SeekWitnesses,
+    Showable,
     StampShown,
     StampSought,
     TakeProof,
@@ -25,7 +29,7 @@ from actors.messages import (
 from opengateway.ledger.book import Book
 from opengateway.ledger.history import account_facts, line_facts
 
-WITNESSING = (HearWitness, SeekWitnesses, KeepStamp)
+WITNESSING = (HearWitness, SeekWitnesses, BeginShowing, KeepStamp)
 """Their answers leave the node, so they wait for the commit like a request's."""
 
 
@@ -41,6 +45,12 @@ def read(book: Book, message: LedgerMessage) -> Any:
             return book.stamps.own, book.stamps.challenge()
         case StampShown(peer, stamp):
             book.stamps.present(peer, stamp)
+        case LedgerShown(peer, shown):
+            book.witnessing.standing.present(peer, shown)
+        case Showable(peer, rid, anchors, known):
+            return book.witnessing.showing.present(peer, rid, anchors, known)
+        case CoveredAt(peer):
+            return book.witnessing.showing.covered(peer)
         case HearHeads(heads):
             return book.witnessing.heard(heads)
         case MeetWitness(peer):
@@ -63,6 +73,8 @@ def witness(book: Book, message: LedgerMessage) -> Any:
             return book.witnessing.hear(peer, said)
         case SeekWitnesses(peers):
             return [*book.witnessing.announce(peers), *book.witnessing.seek(peers)]
+        case BeginShowing(peer, rid, ask):
+            return book.witnessing.showing.begin(peer, rid, ask)
         case KeepStamp(nonce):
             return book.stamps.keep(nonce)
         case TakeProof(proof):

@@ -49,6 +49,11 @@ class Gossip:
             heard.asked_at, heard.answers = time.monotonic(), min(heard.answers + 1, PER_MINUTE)
             self.counters["asked"] += 1
 
+    def expect(self, peer: NodeId) -> None:
+        """It will say whom it spoke of, unasked."""
+        heard = self._heard.setdefault(peer, _Heard())
+        heard.asked_at, heard.answers = time.monotonic(), min(heard.answers + 1, PER_MINUTE)
+
     def heard(self, peer: NodeId, message: Here | SeekPeers | Peers) -> None:
         now, heard = time.monotonic(), self._heard.setdefault(peer, _Heard())
         if now - heard.minute >= 60.0 or heard.kinds is None:

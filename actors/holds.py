@@ -18,7 +18,14 @@ from actors.messages import (
     OpenHold,
     SchedulerMessage,
 )
-from opengateway.errors import NotEnoughCredit, OfferOutdated, OpenGatewayError, RequestError, StampMissing
+from opengateway.errors import (
+    HeadMissing,
+    NotEnoughCredit,
+    OfferOutdated,
+    OpenGatewayError,
+    RequestError,
+    StampMissing,
+)
 from opengateway.identity import short
 from opengateway.ledger.admission import Admission
 from opengateway.routing.hold import hold_for
@@ -51,19 +58,22 @@ def admit(
 
 
 def note_shortage(end: JobEnded) -> None:
-    """A peer wants credit or our stamp first: how much, in case nobody else answers."""
+    """A peer wants credit, our stamp or our ledger first: how much, in case nobody else answers."""
     if not isinstance(end.place, bytes):
         return
     if isinstance(end.error, NotEnoughCredit) and end.held:
         end.job.wants_credit = (end.place, end.held)
     if isinstance(end.error, StampMissing):
         end.job.wants_stamp = end.place
+    if isinstance(end.error, HeadMissing):
+        end.job.wants_head = end.place
 
 
 def may_cover(job: Job) -> bool:
     """Whether there is something to give to a peer that refused it, and has not been given yet."""
     stamp = job.wants_stamp is not None and not job.stamped
-    return stamp or (job.wants_credit is not None and not job.covered)
+    head = job.wants_head is not None and not job.shown
+    return stamp or head or (job.wants_credit is not None and not job.covered)
 
 
 def outdated(end: JobEnded) -> bool:

@@ -10,10 +10,10 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
-from actors.messages import Found, Located, PeerSaid
+from actors.messages import Found, Introduce, Located, PeerSaid
 from actors.own_record import OwnRecord
 from actors.roster import Roster, Session
 from opengateway import regions
@@ -34,7 +34,7 @@ from opengateway.errors import UnknownRegion
 from opengateway.models.catalog import canonical
 from opengateway.units import NodeId
 from opengateway.wire.messages import Message
-from opengateway.wire.peer_messages import Here, Peers, SeekPeers
+from opengateway.wire.peer_messages import PEERS_PER_ANSWER, Here, Peers, SeekPeers
 
 HINTS_AT_ONCE = 4
 """Unnamed endpoints dialled per tick of half a second; a dial that nobody answers takes five seconds."""
@@ -67,7 +67,7 @@ class Introductions:
 
     # -- what peers say --------------------------------------------------------------------------
 
-    def take(self, news: Found | Located | PeerSaid) -> None:
+    def take(self, news: Found | Located | PeerSaid | Introduce) -> None:
         match news:
             case Found(endpoints):
                 self.found(endpoints)
@@ -75,6 +75,8 @@ class Introductions:
                 self.learn(here)
             case PeerSaid(peer, said):
                 self.heard(peer, said)
+            case Introduce(peer, others):
+                self._introduce(peer, others)
 
     def heard(self, peer: NodeId, said: Here | SeekPeers | Peers) -> None:
         session = self.roster.sessions.get(peer)
@@ -110,6 +112,13 @@ class Introductions:
         random.shuffle(fitting)
         if fitting:
             self.say(asker.peer, Peers(list(fitting[: ask.most])))
+
+    def _introduce(self, peer: NodeId, others: Collection[NodeId]) -> None:
+        """It needs them: as `_answer`, unasked, right after what said so."""
+        there = [self.roster.sessions.get(other) for other in others if other != peer]
+        told = [session.whereabouts for session in there if session is not None and self._tellable(session)]
+        if told:
+            self.say(peer, Peers(list(told[:PEERS_PER_ANSWER])))
 
     def _tellable(self, session: Session) -> bool:
         """Still valid, and private addresses only inside a private network."""

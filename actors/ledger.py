@@ -18,6 +18,7 @@ from actors.flusher import Batch, Flusher
 from actors.kernel import LATER, Actor, Reply
 from actors.messages import (
     Admit,
+    BeginShowing,
     BeginTransfer,
     Checked,
     Countersigned,
@@ -115,6 +116,7 @@ class Ledger(Actor[LedgerMessage]):
     def on_start(self) -> None:
         self._book = self._open_book()
         self._book.check_strangers(self._book.stamps.require)
+        self._book.check_strangers(self._book.witnessing.standing.require)
         self._start = StartCheck(self.address, self._book, self._commit_signed)
         self._start.begin(self._check_s if self.life == 1 else 0.0)
         self._book.commit()
@@ -271,7 +273,7 @@ class Ledger(Actor[LedgerMessage]):
                 self._commit_now()  # what was lost is put back behind what is durable
                 self._written = self._urgent = True
                 return [*book.witnessing.hear(peer, said), *self._start.heard()]
-            case TakeProof() | HearWitness() | SeekWitnesses() | KeepStamp():
+            case TakeProof() | HearWitness() | SeekWitnesses() | BeginShowing() | KeepStamp():
                 self._written = True
                 self._urgent |= not isinstance(message, TakeProof)
                 return bookkeeping.witness(book, message)

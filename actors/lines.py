@@ -59,10 +59,15 @@ class Lines:
         self.scheduler.tell(JobEnded(order.job, order.peer, None, lost))
 
     def cover(self, job: Job) -> None:
-        """Give the peer what it wants for this job, our stamp or credit, each once, and submit it again."""
+        """Give the peer what it wants for this job, our stamp, our ledger or credit, each once, and submit it
+        again. The ledger is shown with the OPEN that it is asked with (actors/showing.py)."""
         if job.wants_stamp is not None and not job.stamped:
             job.stamped = True
             self.io.spawn(self._stamped(job, job.wants_stamp))
+        elif job.wants_head is not None and not job.shown:
+            job.shown = True
+            job.tried.discard(job.wants_head)
+            self.scheduler.tell(Submit(job))
         else:
             job.covered = True
             self.io.call(self._cover, job)

@@ -33,7 +33,7 @@ from opengateway.routing.views import PeerView, Price, Quotation, ServedModel, W
 from opengateway.units import NodeId
 from opengateway.wire.messages import Message
 from opengateway.wire.peer_messages import Here, Peers, SeekPeers
-from opengateway.wire.witness_messages import Head, WitnessMessage
+from opengateway.wire.witness_messages import Head, Present, WitnessMessage
 
 QUEUE_PATIENCE = 120.0
 """Seconds that a job waits for a free slot: most HTTP clients give up after one to ten minutes."""
@@ -89,6 +89,10 @@ class Job:
     """Credit was moved for it once; not again."""
     wants_stamp: NodeId | None = None
     """The peer that refused it for want of our identity stamp."""
+    wants_head: NodeId | None = None
+    """The peer that refused it for want of our ledger, cosigned."""
+    shown: bool = False
+    """It was asked once more with that; not again."""
     stamped: bool = False
     """It waited for the stamp once; not again."""
     full: int = 0
@@ -518,6 +522,14 @@ class PeerSaid:
 
 
 @dataclass(frozen=True, slots=True)
+class Introduce:
+    """Tell this peer where these others are, those that may be told of."""
+
+    peer: NodeId
+    others: frozenset[NodeId]
+
+
+@dataclass(frozen=True, slots=True)
 class TellPeers:
     """The Scheduler was restarted: tell it of the peers again."""
 
@@ -569,6 +581,7 @@ RegistryMessage: TypeAlias = (
     | Located
     | DhtUp
     | PeerSaid
+    | Introduce
     | TellPeers
     | Connect
     | Disconnect
@@ -804,6 +817,40 @@ class StampShown:
 
 
 @dataclass(frozen=True, slots=True)
+class BeginShowing(Request[Sends]):
+    """What to ask these witnesses, so that our ledger, with this OPEN in it, may be shown to `peer`."""
+
+    peer: NodeId
+    rid: bytes
+    ask: tuple[NodeId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Showable(Request["Present | None"]):
+    """It, if enough of the anchors have cosigned it."""
+
+    peer: NodeId
+    rid: bytes
+    anchors: tuple[NodeId, ...]
+    known: int
+
+
+@dataclass(frozen=True, slots=True)
+class CoveredAt(Request[bool]):
+    """Whether what this peer owes us covers all that we hold with it, as far as we know."""
+
+    peer: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerShown:
+    """A peer's ledger, for when it asks for something on trust."""
+
+    peer: NodeId
+    shown: Present
+
+
+@dataclass(frozen=True, slots=True)
 class HearWitness(Request[Sends]):
     """What a peer says as a witness, or to one; answered with what to send, durable."""
 
@@ -929,6 +976,10 @@ LedgerMessage: TypeAlias = (
     | StampShown
     | HearWitness
     | HearHeads
+    | BeginShowing
+    | Showable
+    | CoveredAt
+    | LedgerShown
     | SeekWitnesses
     | MeetWitness
     | Checked

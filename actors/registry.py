@@ -31,6 +31,7 @@ from actors.messages import (
     DiscoveryMessage,
     Found,
     HangUp,
+    Introduce,
     LeftLink,
     Locate,
     Located,
@@ -163,7 +164,7 @@ class Registry(Actor[RegistryMessage]):
                 self._advertise()
             case Measured(machine):
                 self._roster.machine = machine
-            case Found() | Located() | PeerSaid():
+            case Found() | Located() | PeerSaid() | Introduce():
                 self._introductions.take(message)
                 self._dial_due()
             case DhtUp(port):

@@ -146,13 +146,12 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
         trips = (Trip(s.peer, s.rtt_ms, s.last_heard, s.ahead_ms, s.best_ms) for s in found)
         self._registry.tell(RoundTrips(tuple(trips), relays))
         self._switchboard.exchange.sweep()
-        self._switchboard.witnesses.tick()
+        self._switchboard.testimony.tick()
 
     async def _describe(self) -> dict[str, Any]:
         counters = dict(self._wire.counters)
         counters |= {f"asking_{key}": value for key, value in self._switchboard.asker.counters.items()}
-        counters |= {f"witness_{key}": value for key, value in self._switchboard.witnesses.counters.items()}
-        counters |= {f"head_{key}": value for key, value in self._switchboard.announcing.counters.items()}
+        counters |= self._switchboard.testimony.counters()
         counters |= {f"gossip_{key}": value for key, value in self._switchboard.gossip.counters.items()}
         counters |= {f"dial_back_{key}": value for key, value in self._switchboard.reach.counters.items()}
         counters |= {f"answering_{key}": value for key, value in self._switchboard.answerer.counters.items()}

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from actors.announcing import Announcing
 from actors.earning import Earning
 from actors.exchange import Exchange
 from actors.gossip import Gossip
@@ -38,16 +37,17 @@ from actors.paying import Paying, value_of
 from actors.quotes import Quotes
 from actors.reach import Reach, Where
 from actors.recount import FindEngine
+from actors.refusing import Refusing
 from actors.rumours import Rumours
-from actors.witnesses import Witnesses
+from actors.testimony import Testimony
 from opengateway.discovery.record import offer_of
 from opengateway.engines.answering import Answerer
 from opengateway.engines.asking import Asker
 from opengateway.engines.incoming import Incoming
 from opengateway.engines.quotation import open_quote, sign_quote
-from opengateway.engines.refusal import open_refusal, sign_refusal
+from opengateway.engines.refusal import open_refusal
 from opengateway.engines.stream import Finished, Route
-from opengateway.errors import AllBusy, NotEnoughCredit, OfferOutdated, OpenGatewayError
+from opengateway.errors import AllBusy, NotEnoughCredit, OpenGatewayError
 from opengateway.identity import Identity, short
 from opengateway.units import NetworkId, NodeId
 from opengateway.wire.hub import Wire
@@ -73,7 +73,7 @@ from opengateway.wire.peer_messages import Here, Peers, SeekPeers
 from opengateway.wire.quote_messages import Quote, Quoted, Released
 from opengateway.wire.relay_messages import DialBack, NotReached, NotReserved, Reserved, Seen
 from opengateway.wire.route_messages import AskOwed, FindRoute, Owed, RouteFound
-from opengateway.wire.witness_messages import Head, WitnessMessage
+from opengateway.wire.witness_messages import WitnessMessage
 
 R = TypeVar("R")
 
@@ -114,10 +114,16 @@ class Switchboard:
         self.exchange = Exchange(
             io, ledger, send=self.send, paths=self.paths, connected=self._peers, sweep_to=sweep_to
         )
-        self.witnesses = Witnesses(io, ledger, send=self.send, peers=self._peers)
-        self.announcing = Announcing(io, ledger, send=self.send, peers=self._peers)
         self.gossip = Gossip(registry, send=self.send)
-        self._identity, self._net, self._now_ms = identity, net, now_ms
+        self.testimony = Testimony(io, ledger, send=self.send, peers=self._peers, expect=self.gossip.expect)
+        self._refusal = Refusing(
+            identity,
+            net,
+            now_ms,
+            send=self.send,
+            own_record=lambda: self.own_record(),  # noqa: PLW0108 - set later
+            registry=registry,
+        )
         self.asker = Asker(net, self.send, self.hang_up)
         self.earning = Earning(io, ledger, send=self.send)
         self.paying = Paying(io, ledger, scheduler, self.asker, same_model=same_model, send=self.send)
@@ -175,7 +181,7 @@ class Switchboard:
         if stamp := self.stamp():
             self.send(peer, Stamp(stamp))
         self.reach.meet()
-        self.witnesses.met(peer)
+        self.testimony.met(peer)
         self.exchange.met(peer)
         self.rumours.met(peer)
         self.paying.met(peer)
@@ -188,8 +194,7 @@ class Switchboard:
         self.exchange.lost(peer)
         self.paths.lost(peer)
         self.rumours.lost(peer)
-        self.witnesses.lost(peer)
-        self.announcing.lost(peer)
+        self.testimony.lost(peer)
         self.gossip.lost(peer)
         self._registry.tell(PeerDown(peer, reason))
 
@@ -224,10 +229,8 @@ class Switchboard:
                 self.exchange.heard(peer, message)
             case FindRoute() | RouteFound() | AskOwed() | Owed():
                 self.paths.heard(peer, message)
-            case Head():
-                self.announcing.heard(peer, message)
             case _ if isinstance(message, WitnessMessage):
-                self.witnesses.heard(peer, message)
+                self.testimony.heard(peer, message)
             case Bye():
                 pass  # the wire follows it with peer_down
             case _:
@@ -236,6 +239,9 @@ class Switchboard:
     # -- our requests at peers ---------------------------------------------------------------
 
     def dispatch(self, order: Dispatch) -> None:
+        self.testimony.showing.before(order, self._dispatch)
+
+    def _dispatch(self, order: Dispatch) -> None:
         job = order.job
         route = Route(short(order.peer), order.peer_name, order.ring, job.request.model)
         counted = self.paying.recounted(order)
@@ -270,11 +276,6 @@ class Switchboard:
         if isinstance(error, NotEnoughCredit):
             self.paths.refused(peer)
         return self._refusal(peer, stream, error)
-
-    def _refusal(self, peer: NodeId, stream: int, error: OpenGatewayError) -> bytes:
-        if isinstance(error, OfferOutdated):  # the price to ask with comes before the refusal
-            self.send(peer, RecordChanged(self.own_record()))
-        return sign_refusal(self._identity, self._net, peer, stream, error, now_ms=self._now_ms())
 
     def _voucher(self, incoming: Incoming, voucher: bytes) -> None:
         reply = self._ledger.ask(Vouched(voucher, incoming.peer), express=True)

@@ -40,6 +40,8 @@ class Witnesses:
         self._send = send
         self._peers = peers
         self._sought = 0.0
+        self.answered: Callable[[], None] = lambda: None
+        """Told after everything that was heard."""
         self._heard: dict[NodeId, list[float]] = {}
         self.counters: Counter[str] = Counter()
 
@@ -63,6 +65,7 @@ class Witnesses:
         for peer, message in sends:
             if self._send(peer, message):
                 self.counters[f"sent_{type(message).__name__}"] += 1
+        self.answered()
 
     def tick(self) -> None:
         """Once a second."""

@@ -9,7 +9,7 @@ and peers go by it (it travels on the wire), and `status` is what HTTP answers w
      |         LedgerMismatch
      +-- RequestError           one request fails, the node goes on
      |    +-- BadRequest (Unsupported), Unauthorized, UnknownModel, ContextTooLong, NotEnoughCredit,
-     |    |    LedgerRefused, LedgerReadOnly, VoucherMissing, StampMissing
+     |    |    LedgerRefused, LedgerReadOnly, VoucherMissing, StampMissing, HeadMissing
      |    |    (OfferOutdated is a LedgerRefused)
      |    +-- AllBusy, DeadlinePassed, EngineUnavailable, EngineFailed, WorkerLost, Cancelled
      +-- PeerError              one peer fails or misbehaves, the node goes on
@@ -165,6 +165,17 @@ class StampMissing(RequestError):
 
     code = "stamp_missing"
     status = 402
+
+
+class HeadMissing(RequestError):
+    """The node that was asked wants to see this node's ledger, cosigned by whom it trusts, first."""
+
+    code = "head_missing"
+    status = 402
+    anchors = b""
+    """Whose cosignatures it wants: ids, one after the other."""
+    known = 0
+    """One more than the place of the highest entry of ours that it has seen; 0: none."""
 
 
 class LedgerReadOnly(RequestError):

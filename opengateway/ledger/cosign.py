@@ -217,6 +217,11 @@ class Cosigning:
         self._keep_best()
         return True
 
+    def line(self, witness: NodeId) -> str:
+        """What it wrote under our newest checkpoint; empty if nothing."""
+        last = self._by.get(witness)
+        return last.line if last and last.size == self._checkpoints.size else ""
+
     def _put(self, witness: NodeId, new: Cosignature) -> None:
         self._by.pop(witness, None)
         self._by[witness] = new

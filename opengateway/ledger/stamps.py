@@ -15,6 +15,7 @@ from opengateway.ledger.stamp import (
     read_stamp,
     stamps,
 )
+from opengateway.ledger.turns import Turns
 from opengateway.units import NodeId
 
 STAMP = "stamp"
@@ -30,7 +31,7 @@ class Stamps:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._presented: dict[NodeId, bytes] = {}
-        self._budget, self._filled_ms = CHECKS_AT_ONCE, journal.now_ms()
+        self._turns = Turns(CHECKS_PER_S, CHECKS_AT_ONCE, journal.now_ms())
 
     @property
     def own(self) -> bytes:
@@ -83,14 +84,10 @@ class Stamps:
         self._journal.vault.store.put_document(STAMP, requester, shown)
 
     def _take_turn(self) -> None:
-        now = self._journal.now_ms()
-        passed = max(0, now - self._filled_ms) / 1000
-        self._budget, self._filled_ms = min(CHECKS_AT_ONCE, self._budget + passed * CHECKS_PER_S), now
-        if self._budget < 1:
+        if not self._turns.take(self._journal.now_ms()):
             raise LedgerRefused(
                 "too many strangers show their stamps at once",
                 reason="busy",
                 hint="ask again",
                 retry_after=1.0,
             )
-        self._budget -= 1

@@ -19,6 +19,8 @@ from opengateway.ledger.heads import Heads, read_tree
 from opengateway.ledger.journal import Journal
 from opengateway.ledger.keeping import Keeping
 from opengateway.ledger.recovery import Recovery
+from opengateway.ledger.showing import Showing
+from opengateway.ledger.standing import Standing
 from opengateway.units import NodeId
 from opengateway.wire.messages import Settle
 from opengateway.wire.witness_messages import (
@@ -55,6 +57,8 @@ class Witnessing:
         self._checkpoints = checkpoints
         self.heads = Heads(journal, checkpoints)
         self.cosigning = Cosigning(journal, identity, checkpoints, self.heads)
+        self.showing = Showing(journal, checkpoints, self.cosigning)
+        self.standing = Standing(journal, self.heads)
         self.recovery = Recovery(journal, checkpoints, reload)
         self._keeping = Keeping(journal, self.heads)
 
@@ -73,6 +77,7 @@ class Witnessing:
                 return [(peer, again)] if again else []
             case Cosigned(line):
                 self.cosigning.keep(peer, line)
+                self.showing.keep(peer, line)
             case NotCosigned(409, size, _) if size > self._journal.vault.chain.entries:
                 return [(peer, self.recovery.question())]  # it has seen more of us than there is
             case NotCosigned(409, size, _):
@@ -92,7 +97,8 @@ class Witnessing:
         return [(peer, request) for peer, request in asked if request]
 
     def announce(self, peers: Collection[NodeId]) -> Sends:
-        """Our ledger has grown: everybody may know how far."""
+        """Our ledger has grown: everybody may know how far. These are all that are here."""
+        self.standing.connected = peers
         head = self.heads.announce()
         return [(peer, head) for peer in peers] if head else []
 

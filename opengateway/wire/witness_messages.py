@@ -78,21 +78,22 @@ class Entries:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Whose cosignatures I want to see before I serve you on trust: 32 bytes each."""
+    """Whose cosignatures I want to see under your ledger before I serve you on trust."""
 
     number: ClassVar[int] = 56
     anchors: bytes
+    """Their ids, 32 bytes each."""
+    known: int
+    """One more than the place of the highest entry of yours that I have seen: open this one, too. 0: none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """My newest cosigned checkpoint, the entry that it ends with, and samples of those before."""
+    """My ledger, cosigned by those, with entries opened (ledger/opened.py)."""
 
     number: ClassVar[int] = 57
     note: str
-    last: bytes
     openings: bytes
-    """CBOR (ledger/standing.py)."""
 
 
 WitnessMessage: TypeAlias = (
