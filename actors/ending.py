@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from actors import holds
+from actors.failover import Failover
 from actors.in_flight import InFlight
 from actors.messages import Job, JobEnded, Submit, Unserved
 from opengateway.errors import AllBusy, OpenGatewayError
@@ -16,30 +17,39 @@ LASTING = (402, 404)
 
 
 class Ending:
-    def __init__(self, flight: InFlight, *, cover: Callable[[Job], None] | None) -> None:
+    def __init__(self, flight: InFlight, *, cover: Callable[[Job], None] | None, failover: Failover) -> None:
         self._flight = flight
         self._cover = cover
+        self._failover = failover
 
     def ended(self, end: JobEnded) -> None:
         flight, job = self._flight, end.job
         if flight.running.pop(job, None) is None:
-            if end.error is not None:  # placed by a former life of the scheduler
+            if self._failover.broke(end):  # placed by a former life of the scheduler
+                flight.turns.place(job)
+            elif end.error is not None:
                 flight.io.call(job.stream.fail, end.error)
             return
         flight.market.gave_back(end.place)
-        if end.error is None:
+        if end.error is None or job.stream.finished is not None:
             self._answered(end)
         elif self._may_retry(job, end.error) and holds.outdated(end):
             flight.address.tell_later(holds.REQUOTE, Submit(job))
         elif self._may_retry(job, end.error):
             flight.market.failed(end.place, end.error, time.monotonic())
             job.tried.add(end.place)
-            job.why = end.error
+            if job.broke is None:
+                job.why = end.error
+            elif self._failover.stumbled(job, end.error):
+                self.refuse(job, end.error)
+                return
             job.full += isinstance(end.error, AllBusy)
             if end.error.status in LASTING:
                 job.lasting.add(end.place)
             self._note(end, "failed")
             holds.note_shortage(end)
+            flight.turns.place(job)
+        elif self._failover.broke(end):
             flight.turns.place(job)
         else:
             flight.failed += 1
@@ -56,7 +66,8 @@ class Ending:
             return
         tokens, stream = end.finished.completion_tokens, job.stream
         flight.market.affinity.remember(job.request.model, job.request.body, end.place, now)
-        if job.request.stream and stream.first_at is not None and not isinstance(end.place, str):
+        alone = job.broke is None and job.request.stream
+        if alone and stream.first_at is not None and not isinstance(end.place, str):
             flight.market.answered(end.place, job.request.model, tokens, stream.moved_at - stream.first_at)
         job.note("answered", prompt=end.finished.prompt_tokens, tokens=tokens, cost=stream.cost or 0)
 
@@ -67,9 +78,9 @@ class Ending:
         end.job.note(what, node=node, code=error.code if error else "", why=error.message if error else "")
 
     def _may_retry(self, job: Job, error: OpenGatewayError) -> bool:
-        """Somebody else may still answer: nothing was shown yet, and it is not the request's own fault."""
+        """Somebody else may still answer: this place has shown nothing, and it is not the request's fault."""
         return (
-            job.stream.first_at is None
+            (job.stream.first_at is None or self._failover.fresh(job))
             and not job.stream.done
             and job.origin is None
             and (error.status >= 500 or error.status in (402, 404))
@@ -79,6 +90,8 @@ class Ending:
         if self._cover is not None and holds.may_cover(job):
             self._cover(job)  # what others owe us may become credit there; then it is submitted again
             return
+        if job.broke is not None:
+            error = self._failover.lost(job, job.broke)
         self._flight.failed += 1
         job.note("refused", code=error.code, why=error.message)
         self.unserved(job)

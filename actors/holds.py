@@ -104,10 +104,11 @@ def hold(
     if price == FREE:
         dispatch(order)
         return
-    most = hold_for(job.request.kind, job.request.body, model.context)
+    most = hold_for(job.request.kind, job.request.body, model.context, job.request.partial)
     if most.completion_tokens and not LIMITS & job.request.body.keys():
         # The worker stops where our hold ends; what it wrote beyond that it could not be paid for.
-        body = {**job.request.body, "max_tokens": most.completion_tokens}
+        limit = most.completion_tokens + len(job.request.partial)
+        body = {**job.request.body, "max_tokens": limit}
         job.request = replace(job.request, body=body)
     held = most.prompt_tokens * price.prompt + most.completion_tokens * price.completion
     ask = OpenHold(

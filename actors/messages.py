@@ -83,6 +83,14 @@ class Job:
     """Those of them that would again: they want credit first, or do not have the model."""
     why: OpenGatewayError | None = None
     """The last failure: the error that the caller gets if nobody is left."""
+    served: ServedModel | None = None
+    """The model at the place that began to answer."""
+    broke: OpenGatewayError | None = None
+    """Why an answer that had begun broke off; somebody else is to go on with it."""
+    kept: int = 0
+    """Chunks that the reader had when it broke off last."""
+    stumbles: int = 0
+    """How often in a row it broke off with nothing new."""
     wants_credit: tuple[NodeId, int] | None = None
     """The peer that refused it for want of credit, and what it could have cost there (ucr)."""
     covered: bool = False

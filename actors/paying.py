@@ -79,7 +79,7 @@ class Paying:
         if order.entry:
             if ticket.finished is None:
                 counted = None  # of a prompt whose answer broke off only what is surely there is paid
-            stream.cost = _amount(order, *ticket.owed_tokens())
+            stream.charge(order.rid, _amount(order, *ticket.owed_tokens()))
             self.recount.when_known(counted, lambda: self._settle(order, ticket, counted))
         if ticket.finished is not None:
             stream.finish(ticket.finished)
@@ -89,7 +89,7 @@ class Paying:
         prompt_tokens, completion_tokens = ticket.owed_tokens()
         prompt_tokens = self.recount.payable(order.peer, prompt_tokens, counted)
         prompt_tokens, completion_tokens = _within(order, prompt_tokens, completion_tokens)
-        order.job.stream.cost = _amount(order, prompt_tokens, completion_tokens)
+        order.job.stream.charge(order.rid, _amount(order, prompt_tokens, completion_tokens))
         received = Received(order.rid, prompt_tokens, completion_tokens, ticket.digest())
         self._settlements.add((ticket, received))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from actors import holds
+from actors.failover import Failover
 from actors.in_flight import InFlight
 from actors.messages import Dispatch, Job, JobEnded
 from actors.runner import Runner
@@ -28,12 +30,14 @@ class Placing:
         *,
         runners: Mapping[str, Runner],
         dispatch: Callable[[Dispatch], None],
+        failover: Failover,
         searching: bool = False,
     ) -> None:
         """`searching`: peers can be asked for quotes."""
         self._flight = flight
         self._runners = runners
         self._dispatch = dispatch
+        self._failover = failover
         self._searching = searching
         self._born = time.monotonic()
 
@@ -62,7 +66,8 @@ class Placing:
 
     def _for_us(self, job: Job, now: float) -> Choice | OpenGatewayError:
         market, request = self._flight.market, job.request
-        return market.choose(
+        choose = partial(
+            market.choose,
             request.model,
             job.scope,
             now=now,
@@ -74,6 +79,7 @@ class Placing:
             parts=job.unbegun() if job.unbegun is not None else 0,
             needs=request.needs,
         )
+        return choose() if job.broke is None else self._failover.choose(job, lambda fits: choose(fits=fits))
 
     def _for_peer(self, job: Job, now: float) -> Choice | OpenGatewayError:
         """Here, or not at all."""
@@ -97,6 +103,10 @@ class Placing:
         flight, place = self._flight, choice.place
         if choice.model.name != job.request.model:
             job.request = replace(job.request, model=choice.model.name)
+        if job.broke is not None:
+            self._failover.rejoin(job, choice.model)
+        else:
+            job.served = choice.model
         flight.running[job], job.begun = place, now
         flight.market.took(place, choice.model.name, now)
         if isinstance(place, str):

@@ -103,9 +103,10 @@ class Queueing:
         waiting = self._flight.waiting
         if not len(waiting):
             return
-        stuck: set[tuple[str, str, bool, frozenset[str]]] = set()
+        stuck: set[tuple[str, str, bool, bool, frozenset[str]]] = set()
         for job in waiting.in_order(self._flight.running):
-            kind = (job.request.model, job.scope, job.origin is None, frozenset(job.request.needs))
+            ours, needs = job.origin is None, frozenset(job.request.needs)
+            kind = (job.request.model, job.scope, ours, job.broke is not None, needs)
             if kind not in stuck and not self.held_back(job) and waiting.leave(job):
                 self._flight.turns.place(job)
                 if job in waiting:

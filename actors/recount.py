@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 import orjson
@@ -108,7 +108,7 @@ class Recount:
         tokens = None
         try:
             async with asyncio.timeout(LIMIT):
-                tokens = await engine.count_prompt(GenerateRequest(request.kind, "", request.body))
+                tokens = await engine.count_prompt(replace(request, model=""))
         except Exception as error:  # the engine is busy, gone, or does not know this kind of prompt
             logger.debug("a prompt could not be counted: %r", error)
         finally:
@@ -152,4 +152,5 @@ class Recount:
 
 def _key(request: GenerateRequest, digest: str) -> bytes:
     prompt = {key: value for key, value in request.body.items() if key not in SAMPLING}
-    return sha256(orjson.dumps((digest, request.kind, prompt), option=orjson.OPT_SORT_KEYS)).digest()
+    whole = (digest, request.kind, prompt, request.partial)
+    return sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)).digest()

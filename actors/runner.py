@@ -104,7 +104,7 @@ class Runner:
         finally:
             self._served(job, error)
             self._scheduler.tell(JobEnded(job, self._place, job.stream.finished, error))
-        if error is None:
+        if error is None and job.broke is None:
             self._note_speed(job)
 
     def _ended(self) -> OpenGatewayError:

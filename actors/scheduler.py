@@ -16,6 +16,7 @@ from typing import Any
 from actors import holds, request_ids
 from actors.appraising import Appraising
 from actors.ending import Ending
+from actors.failover import Failover
 from actors.in_flight import InFlight, Turns
 from actors.io_loop import IoLoop
 from actors.jobs_seen import jobs_seen
@@ -111,13 +112,15 @@ class Scheduler(Actor[SchedulerMessage]):
     def _assemble(self) -> None:
         """The parts; each reaches the others through `turns`."""
         flight = self._flight = InFlight(self._io, self.address, self._ledger, self._market)
+        self._failover = Failover(flight)
         self._placing = Placing(
             flight,
             runners=self._runners,
             dispatch=self._dispatch,
             searching=self._quoting is not None,
+            failover=self._failover,
         )
-        self._ending = Ending(flight, cover=self._cover)
+        self._ending = Ending(flight, cover=self._cover, failover=self._failover)
         self._queueing = Queueing(flight, lend=self._lend)
         self._searching = Searching(flight, self._quoting)
         self._appraising = Appraising(flight, closed=self._closed, lend=self._lend, private=self._private)
@@ -168,7 +171,11 @@ class Scheduler(Actor[SchedulerMessage]):
             case Tick():
                 self._tick()
             case DescribeJobs():
-                return self._flight.counts() | self._searching.describe()
+                return (
+                    self._flight.counts()
+                    | self._searching.describe()
+                    | {"failover": dict(self._failover.counters)}
+                )
             case ListJobs():
                 return jobs_seen(self._flight)
             case FindQuote():
@@ -199,6 +206,8 @@ class Scheduler(Actor[SchedulerMessage]):
     def _submit(self, job: Job) -> None:
         if job.origin is None:
             self._trace(job)
+            if job.stream.shown is None:
+                job.stream.shown = []
             self._placing.place(job)
             return
         if why := self._closed():

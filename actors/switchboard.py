@@ -50,6 +50,7 @@ from opengateway.engines.stream import Finished, Route
 from opengateway.errors import AllBusy, NotEnoughCredit, OpenGatewayError
 from opengateway.identity import Identity, short
 from opengateway.units import NetworkId, NodeId
+from opengateway.wire.continue_messages import Continue
 from opengateway.wire.hub import Wire
 from opengateway.wire.messages import (
     Ask,
@@ -203,7 +204,7 @@ class Switchboard:
 
     def message(self, peer: NodeId, message: Message) -> None:
         match message:
-            case Ask() | Cancel() | Grant() | Voucher():
+            case Ask() | Continue() | Cancel() | Grant() | Voucher():
                 self.answerer.heard(peer, message)
             case Quote():
                 self.quotes.asked(peer, message)

@@ -11,7 +11,8 @@ and peers go by it (it travels on the wire), and `status` is what HTTP answers w
      |    +-- BadRequest (Unsupported), Unauthorized, UnknownModel, ContextTooLong, NotEnoughCredit,
      |    |    LedgerRefused, LedgerReadOnly, VoucherMissing, StampMissing, HeadMissing
      |    |    (OfferOutdated is a LedgerRefused)
-     |    +-- AllBusy, DeadlinePassed, EngineUnavailable, EngineFailed, WorkerLost, Cancelled
+     |    +-- AllBusy, DeadlinePassed, EngineUnavailable, EngineFailed, WorkerLost, AnswerBrokenOff,
+     |         Cancelled
      +-- PeerError              one peer fails or misbehaves, the node goes on
           +-- PeerUnknown, PeerUnreachable
 """
@@ -217,6 +218,13 @@ class WorkerLost(RequestError):
     """The node that was answering is gone."""
 
     code = "worker_lost"
+    status = 502
+
+
+class AnswerBrokenOff(RequestError):
+    """The answer broke off, and nobody could go on with it."""
+
+    code = "answer_broken_off"
     status = 502
 
 

@@ -22,6 +22,7 @@ from opengateway.engines.quotation import Terms, sign_quote
 from opengateway.identity import Identity, network_id
 from opengateway.wire import cbor
 from opengateway.wire.codec import encode_message
+from opengateway.wire.continue_messages import Continue, Continued
 from opengateway.wire.envelope import HELLO, REFUSAL, open_envelope, sign_envelope
 from opengateway.wire.handshake import Initiator, Us, answer, derive_keys, exchange, transcript_of
 from opengateway.wire.link_messages import Clock, Moved, Ping, Pong
@@ -195,6 +196,8 @@ def messages() -> list[dict[str, Any]]:
         Here(b"signed whereabouts"),
         SeekPeers("llama3-8b", "country", "DE", 8),
         Peers([b"signed whereabouts", b"others"]),
+        Continue(1, "chat", "pocket", b'{"messages":[]}', True, 60_000, b"", ["Hello", " wörld"]),
+        Continued(1, 2),
         *relays(),
         Quote(2, "chat", "pocket", 520, 64, 3),
         Quoted(2, b"a signed envelope"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from opengateway.engines.incoming import Incoming, frame_of, items_of, read_ask
-from opengateway.engines.prompt_size import least_prompt_tokens
+from opengateway.engines.prompt_size import least_prompt
 from opengateway.engines.stream import Chunk, Finished, Waits
 from opengateway.errors import (
     AllBusy,
@@ -22,6 +22,7 @@ from opengateway.errors import (
     VoucherMissing,
 )
 from opengateway.units import NodeId
+from opengateway.wire.continue_messages import Continue, Continued
 from opengateway.wire.limits import STREAMS_PER_PEER
 from opengateway.wire.messages import (
     STREAM_WINDOW,
@@ -75,10 +76,10 @@ class Answerer:
     )
     _incoming: dict[NodeId, dict[int, Incoming]] = field(default_factory=dict)
 
-    def heard(self, peer: NodeId, message: Ask | Cancel | Grant | Voucher) -> None:
+    def heard(self, peer: NodeId, message: Ask | Continue | Cancel | Grant | Voucher) -> None:
         mine = self._incoming.setdefault(peer, {})
         match message:
-            case Ask() as ask:
+            case Ask() | Continue() as ask:
                 self._ask(peer, mine, ask)
             case Cancel(stream=number):
                 if incoming := mine.get(number):
@@ -113,7 +114,7 @@ class Answerer:
     def in_flight(self) -> int:
         return sum(map(len, self._incoming.values()))
 
-    def _ask(self, peer: NodeId, mine: dict[int, Incoming], ask: Ask) -> None:
+    def _ask(self, peer: NodeId, mine: dict[int, Incoming], ask: Ask | Continue) -> None:
         if ask.stream in mine:
             self.hang_up(peer, "protocol error: a stream number was used twice")
             return
@@ -152,6 +153,8 @@ class Answerer:
             finished = cast(Finished, stream.finished)
             complete = True
             self.delivered(incoming, finished)
+            if finished.partial_tokens:
+                await self._push(incoming, Continued(number, finished.partial_tokens))
             await self._push(incoming, _ended(number, finished))
             self.counters["served"] += 1
         except Cancelled:
@@ -232,7 +235,7 @@ def _require_wanted(incoming: Incoming) -> None:
 
 
 def _so_far(incoming: Incoming) -> Finished:
-    return Finished(BROKEN_OFF, least_prompt_tokens(incoming.request.body), incoming.tokens)
+    return Finished(BROKEN_OFF, least_prompt(incoming.request), incoming.tokens)
 
 
 def _ended(number: int, finished: Finished) -> Ended:

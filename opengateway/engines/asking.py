@@ -15,12 +15,13 @@ from typing import Any
 
 import orjson
 
-from opengateway.engines.prompt_size import least_prompt_tokens
+from opengateway.engines.prompt_size import least_prompt
 from opengateway.engines.protocol import GenerateRequest
 from opengateway.engines.refusal import open_refusal
 from opengateway.engines.stream import Chunk, Finished, Route, Stream, Waits
 from opengateway.errors import AllBusy, BadRequest, Cancelled, OpenGatewayError, WorkerLost, from_code
 from opengateway.units import NetworkId, NodeId
+from opengateway.wire.continue_messages import Continue, Continued
 from opengateway.wire.limits import FRAME_LIMIT
 from opengateway.wire.messages import (
     INSTALMENT,
@@ -76,6 +77,8 @@ class Ticket:
     queued: int = 0
     """How often the peer has said where the request stands."""
     asked_at: float = field(default_factory=time.monotonic)
+    partial_tokens: int = 0
+    """Of the prompt's, by the worker's word: those of the answer that it goes on with."""
     vouched: int = 0
     vouched_at: float = 0.0
 
@@ -125,15 +128,12 @@ class Asker:
     ) -> Ticket:
         """`ended` is called exactly once, after the stream is finished or instead of failing it."""
         body = orjson.dumps(request.body)
-        least = least_prompt_tokens(request.body)
-        ticket = Ticket(
-            peer, self.number(), stream, route, len(body), least, ended, vouch, hashed=sha256(salt)
-        )
-        ask = Ask(
-            ticket.number, request.kind, request.model, body, request.stream, max(1, deadline_ms), opening
-        )
-        if len(body) > BODY_LIMIT and not stream.done:
-            ticket.error = _too_large(len(body))
+        size = len(body) + sum(len(text.encode()) + 5 for text in request.partial)
+        least = least_prompt(request)
+        ticket = Ticket(peer, self.number(), stream, route, size, least, ended, vouch, hashed=sha256(salt))
+        ask = _ask(ticket.number, request, body, max(1, deadline_ms), opening)
+        if size > BODY_LIMIT and not stream.done:
+            ticket.error = _too_large(size)
             ended(ticket)
             return ticket
         if stream.done or not self.send(peer, ask):
@@ -170,6 +170,9 @@ class Asker:
             case Chunks(stream=number, first=first, items=items):
                 if ticket := self._tickets.get((peer, number)):
                     self._chunks(ticket, first, items)
+            case Continued(stream=number, tokens=tokens):
+                if ticket := self._tickets.get((peer, number)):
+                    ticket.partial_tokens = min(tokens, ticket.sent_bytes)
             case Ended() as end:
                 if ticket := self._tickets.get((peer, end.stream)):
                     self._finish(ticket, end)
@@ -249,6 +252,7 @@ class Asker:
             end.completion_tokens,
             end.prompt_us / 1e6,
             end.generate_us / 1e6,
+            ticket.partial_tokens,
         )
         ticket.ended(ticket)
 
@@ -271,6 +275,13 @@ class Asker:
     def _violation(self, peer: NodeId, what: str) -> None:
         self.counters["protocol_errors"] += 1
         self.hang_up(peer, f"protocol error: {what}")
+
+
+def _ask(
+    number: int, request: GenerateRequest, body: bytes, deadline_ms: int, opening: bytes
+) -> Ask | Continue:
+    row = (number, request.kind, request.model, body, request.stream, deadline_ms, opening)
+    return Continue(*row, list(request.partial)) if request.partial else Ask(*row)
 
 
 def _too_large(size: int) -> BadRequest:

@@ -11,9 +11,11 @@ import orjson
 
 from opengateway.engines.needs import needs_of
 from opengateway.engines.protocol import GenerateRequest, Kind
+from opengateway.engines.resuming import CONTINUE, partial_of
 from opengateway.engines.stream import Chunk, Stream
 from opengateway.errors import BadRequest, EngineFailed
 from opengateway.units import NodeId
+from opengateway.wire.continue_messages import Continue
 from opengateway.wire.limits import FRAME_LIMIT
 from opengateway.wire.messages import STREAM_WINDOW, Ask
 
@@ -53,7 +55,7 @@ class Incoming:
         return min(self.sent, self.sent_bytes)
 
 
-def read_ask(peer: NodeId, ask: Ask) -> Incoming:
+def read_ask(peer: NodeId, ask: Ask | Continue) -> Incoming:
     """Raises `BadRequest`."""
     if ask.kind not in get_args(Kind):
         raise BadRequest(f"unknown kind of request: {ask.kind[:20]!r}", hint="upgrade this node")
@@ -68,11 +70,25 @@ def read_ask(peer: NodeId, ask: Ask) -> Incoming:
             hint="an address would make this node fetch what a stranger names",
         )
     needs = needs_of(ask.kind, body)
-    request = GenerateRequest(cast(Kind, ask.kind), ask.model, body, _in_pieces(ask, body), needs)
+    partial = _partial(ask, body) if isinstance(ask, Continue) else ()
+    if partial:
+        needs[CONTINUE] = "partial"
+    pieces = _in_pieces(ask, body)
+    request = GenerateRequest(cast(Kind, ask.kind), ask.model, body, pieces, needs, partial)
     return Incoming(peer, ask.stream, request, ask.opening, ask.deadline_ms / 1000)
 
 
-def _in_pieces(ask: Ask, body: dict[str, Any]) -> bool:
+def _partial(ask: Continue, body: dict[str, Any]) -> tuple[str, ...]:
+    """What has been said of the answer. Raises `BadRequest`."""
+    if not all(type(text) is str and text for text in ask.partial):
+        raise BadRequest("a partial answer is made of texts, none of them empty")
+    partial = partial_of(ask.kind, body, cast(list[Chunk], ask.partial))
+    if partial is None:
+        raise BadRequest("this kind of answer cannot be continued", hint="ask for the whole of it")
+    return partial
+
+
+def _in_pieces(ask: Ask | Continue, body: dict[str, Any]) -> bool:
     """Whether tokens are sent as they come."""
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
     short = type(limit) is int and limit <= AT_ONCE

@@ -22,8 +22,10 @@ import psutil
 
 from opengateway.engines import llama_child
 from opengateway.engines.gguf import GgufHeader, read_header
+from opengateway.engines.llama_continue import PROMPT_FIELDS, go_on, prefix_of
 from opengateway.engines.openai_client import OpenAIClient
 from opengateway.engines.protocol import GenerateRequest, ModelInfo
+from opengateway.engines.resuming import CONTINUE
 from opengateway.engines.stream import Stream
 from opengateway.errors import EngineFailed, EngineUnavailable, UnknownModel
 
@@ -40,11 +42,6 @@ LEAVE_S: Final = 2.0
 """Seconds for the child to leave when its stdin closes, and again after SIGTERM; measured 5 ms."""
 DYING_S: Final = 1.0
 """Seconds between a connection's end and its process's at most; a large core is being freed meanwhile."""
-PROMPT_FIELDS: Final = frozenset(
-    {"messages", "tools", "tool_choice", "response_format", "json_schema", "grammar", "chat_template_kwargs"}
-    | {"parallel_tool_calls", "reasoning_effort", "continue_final_message", "add_generation_prompt"}
-)
-"""Of a request's body what a chat template may look at."""
 LAST_WORDS: Final = 5
 """Lines of the log that an error quotes."""
 
@@ -124,7 +121,10 @@ class LlamaServer:
     async def generate(self, request: GenerateRequest, stream: Stream) -> None:
         client = self._client_for(request)
         try:
-            await client.answer(request, self.model, stream)
+            if request.partial:
+                await go_on(client, request, self.model, stream)
+            else:
+                await client.answer(request, self.model, stream)
         except (EngineFailed, EngineUnavailable) as error:
             raise await self._explained(error) from error
 
@@ -138,6 +138,8 @@ class LlamaServer:
     async def count_prompt(self, request: GenerateRequest) -> int | None:
         """Chat and plain completions; 1 ms. Pictures have no count that llama.cpp would tell."""
         client = self._client_for(request)
+        if request.partial:
+            return (await prefix_of(client, request)).tokens
         if request.kind == "chat":
             body = {key: value for key, value in request.body.items() if key in PROMPT_FIELDS}
             told = await client.post_json(client.url("/v1/chat/completions/input_tokens"), orjson.dumps(body))
@@ -211,9 +213,9 @@ class LlamaServer:
     def _describe(self, header: GgufHeader, digest: str, context: int) -> ModelInfo:
         abilities = {"embedding"}
         if not header.embedding:
-            abilities = {"completion", "json_schema", "logprobs", "seed", "logit_bias"}
+            abilities = {"completion", CONTINUE, "json_schema", "logprobs", "seed", "logit_bias"}
         if header.chat_template and not header.embedding:
-            abilities |= {"chat", "continue", "template_kwargs"}
+            abilities |= {"chat", "template_kwargs"}
             if "tools" in header.chat_template:
                 abilities |= {"tools", "tool_choice"}
         return ModelInfo(

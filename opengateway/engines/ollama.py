@@ -20,6 +20,7 @@ from opengateway.engines import ollama_format as fmt
 from opengateway.engines.http import EngineHttp
 from opengateway.engines.openai_format import error_of, prompt_bytes
 from opengateway.engines.protocol import GenerateRequest, ModelInfo
+from opengateway.engines.resuming import CONTINUE
 from opengateway.engines.stream import Finished, Stream
 from opengateway.errors import EngineUnavailable, RequestError
 
@@ -242,6 +243,8 @@ class Ollama:
         abilities |= offered & {"completion", "embedding", "tools", "vision", "insert"}
         if "completion" in offered:
             abilities |= {"chat", "logprobs"} if self._logprobs else {"chat"}
+            if fmt.continues(shown.template or "", offered):
+                abilities.add(CONTINUE)
         if "thinking" in offered:
             abilities.add("reasoning")
         if "embedding" in offered:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import array
 import base64
+from collections.abc import Collection
 from typing import Any, Final
 
 import orjson
 
 from opengateway.engines.openai_format import MAX_EVENT, error_of, estimate, trimmed
 from opengateway.engines.protocol import GenerateRequest
+from opengateway.engines.resuming import tokens_left, with_limit
 from opengateway.engines.stream import Chunk, Finished
 from opengateway.errors import BadRequest, EngineFailed
 
@@ -40,6 +42,8 @@ OPTIONS_KNOWN: Final = frozenset(_OPTIONS) | {
 def body_for(request: GenerateRequest, model: str, context: int | None) -> bytes:
     """The JSON to post. Raises `BadRequest` for what Ollama has no words for."""
     given = request.body
+    if request.partial:
+        given = with_limit(given, tokens_left(given, len(request.partial)))
     if given.get("n") not in (None, 1):
         raise BadRequest("An engine gives one choice at a time.", hint="Ask with n = 1, several times.")
     try:
@@ -50,10 +54,13 @@ def body_for(request: GenerateRequest, model: str, context: int | None) -> bytes
         body: dict[str, Any] = {"model": model, "stream": request.stream}
         if request.kind == "chat":
             body["messages"] = _messages(given.get("messages") or [])
+            if request.partial:  # a template that ends with these words leaves the answer open
+                body["messages"].append({"role": "assistant", "content": "".join(request.partial)})
             if given.get("tools") and given.get("tool_choice") != "none":  # "auto" is what it does
                 body["tools"] = given["tools"]
         else:
             body |= _prompt(given)
+            body["prompt"] += "".join(request.partial)
         body |= _extras(given)
         # Without it a prompt that is too long loses its beginning, and nobody is told.
         body["truncate"] = False
@@ -72,6 +79,16 @@ def gives_logprobs(version: Any) -> bool:
     given = str(version.get("version", "")) if isinstance(version, dict) else ""
     parts = given.partition("-")[0].split(".")
     return all(part.isdigit() for part in parts) and tuple(map(int, parts)) >= _LOGPROBS_SINCE
+
+
+def continues(template: str, capabilities: Collection[str]) -> bool:
+    """Whether a chat whose last message is the model's own is gone on with. Ollama cuts a template of the
+    old kind off behind `.Response`; one that writes all messages itself must leave the last one open."""
+    if "thinking" in capabilities:  # where its thoughts would have ended, nobody knows
+        return False
+    if ".Messages" in template:
+        return "not $last" in template or "ne $i $last" in template
+    return ".Response" in template
 
 
 def _options(given: dict[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,10 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, Final
 
+from opengateway.engines.llama_continue import go_on, prefix_of
 from opengateway.engines.openai_client import OpenAIClient
 from opengateway.engines.protocol import GenerateRequest, ModelInfo
+from opengateway.engines.resuming import CONTINUE
 from opengateway.engines.stream import Stream
 from opengateway.errors import EngineUnavailable
 
@@ -23,6 +25,10 @@ USUAL: Final = frozenset(
 )
 MAX_MODELS: Final = 1000
 """Models believed of one server; the largest reseller lists some 400."""
+LLAMA_CPP: Final = "llamacpp"
+CONTINUING: Final = frozenset({LLAMA_CPP, "vllm", "sglang"})
+"""Who, by what `owned_by` says, takes up an answer that another has begun. OpenAI's protocol has no words for
+that; the last two share theirs (`continue_final_message`)."""
 
 
 class OpenAIServer:
@@ -46,6 +52,8 @@ class OpenAIServer:
         self._model = model
         self._abilities = USUAL | set(abilities)
         self._client = OpenAIClient(base, api_key)
+        self._llama_cpp: frozenset[str] = frozenset()
+        """Models that a llama.cpp serves there."""
 
     async def start(self) -> None:
         await self._client.open()
@@ -68,6 +76,7 @@ class OpenAIServer:
             )
         items = [item for item in listed[:MAX_MODELS] if isinstance(item, dict) and item.get("id")]
         found = [_info(item, self._abilities) for item in items]
+        self._llama_cpp = frozenset(str(item["id"]) for item in items if item.get("owned_by") == LLAMA_CPP)
         if not self._model:
             return found
         # A model that is served but not listed (an alias, a private deployment) is the owner's word.
@@ -76,14 +85,19 @@ class OpenAIServer:
         ]
 
     async def generate(self, request: GenerateRequest, stream: Stream) -> None:
-        await self._client.answer(request, request.model or self._model, stream)
+        model = request.model or self._model
+        if request.partial and model in self._llama_cpp:
+            await go_on(self._client, request, model, stream)
+        else:
+            await self._client.answer(request, model, stream)
 
     async def embed(self, request: GenerateRequest) -> dict[str, Any]:
         return await self._client.embed(request, request.model or self._model)
 
     async def count_prompt(self, request: GenerateRequest) -> int | None:
-        """OpenAI's protocol has no such call."""
-        del request
+        """OpenAI's protocol has no such call; llama.cpp can tell what it goes on from."""
+        if request.partial and request.model in self._llama_cpp:
+            return (await prefix_of(self._client, request)).tokens
         return None
 
     async def health(self) -> None:
@@ -100,12 +114,13 @@ def _info(item: dict[str, Any], abilities: frozenset[str]) -> ModelInfo:
     meta = found if isinstance(found, dict) else {}
     lengths = (item.get("max_model_len"), item.get("max_context_length"), meta.get("n_ctx"))
     parameters, size = meta.get("n_params"), meta.get("size")
+    told = _told(item) | ({CONTINUE} if item.get("owned_by") in CONTINUING else set())
     return ModelInfo(
         name=str(item["id"])[:200],
         context=next((n for n in lengths if isinstance(n, int) and n > 0), 0),
         parameters=parameters / 1e9 if isinstance(parameters, int) else 0.0,
         size=size if isinstance(size, int) else 0,
-        abilities=abilities | _told(item),
+        abilities=abilities | told,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from opengateway.engines import openai_format as fmt
@@ -22,8 +23,10 @@ class OpenAIClient(EngineHttp):
         self._usage_option = True
         """Whether `stream_options` may be sent: older servers refuse it."""
 
-    async def answer(self, request: GenerateRequest, model: str, stream: Stream) -> None:
-        """See `Engine.generate`."""
+    async def answer(
+        self, request: GenerateRequest, model: str, stream: Stream, *, partial_tokens: int = 0
+    ) -> None:
+        """See `Engine.generate`. `partial_tokens`: see `Finished`."""
         if request.kind == "embedding":
             reply = await self.embed(request, model)
             stream.put([reply])
@@ -34,7 +37,10 @@ class OpenAIClient(EngineHttp):
         response = await self.post(self._urls[request.kind], body, fresh=fresh)
         try:
             if response.status == 200 and request.stream and response.content_type != "application/json":
-                await self.copy(response, fmt.EventStream(fmt.prompt_bytes(request.body)), stream)
+                events = fmt.EventStream(
+                    fmt.prompt_bytes(request.body), partial_tokens, fmt.blanks_after(request)
+                )
+                await self.copy(response, events, stream)
                 return
             reply = await self.whole(response)
         except BadRequest as error:
@@ -43,12 +49,14 @@ class OpenAIClient(EngineHttp):
             self._usage_option = False
         else:
             chunks, end = fmt.whole_answer(reply, fmt.prompt_bytes(request.body))
+            if chunks and isinstance(chunks[0], str):
+                chunks[0], _ = fmt.beyond_blanks(chunks[0], fmt.blanks_after(request))
             stream.put(chunks)
-            stream.finish(end)
+            stream.finish(replace(end, partial_tokens=partial_tokens))
             return
         finally:
             response.close()  # after the end of the body this leaves a pooled connection alone
-        await self.answer(request, model, stream)
+        await self.answer(request, model, stream, partial_tokens=partial_tokens)
 
     async def embed(self, request: GenerateRequest, model: str) -> dict[str, Any]:
         body = fmt.body_for(request, model, stream=False)

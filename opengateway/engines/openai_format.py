@@ -6,11 +6,14 @@ the last choice or in a choice-less event, `error` events under HTTP 200, CRLF, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 
 from opengateway.engines.protocol import GenerateRequest
+from opengateway.engines.resuming import tokens_left, with_limit
 from opengateway.engines.stream import Chunk, Finished
 from opengateway.errors import (
     AllBusy,
@@ -49,6 +52,8 @@ def body_for(request: GenerateRequest, model: str, *, stream: bool, usage: bool 
     body = {key: value for key, value in request.body.items() if key in known}
     if request.body.get("n") not in (None, 1):
         raise BadRequest("An engine gives one choice at a time.", hint="Ask with n = 1, several times.")
+    if request.partial:
+        body = continued(request.kind, body, request.partial)
     body["model"] = model
     for ours, theirs in _SPELLINGS:
         if ours in body:
@@ -63,12 +68,40 @@ def body_for(request: GenerateRequest, model: str, *, stream: bool, usage: bool 
         raise BadRequest(f"The request cannot be written as JSON: {error}.") from error
 
 
+def continued(kind: str, body: dict[str, Any], partial: Sequence[str]) -> dict[str, Any]:
+    """The body of a request that goes on with an answer, in the words of vLLM and SGLang. They may cut blanks
+    off the end of a message, so what `blanks_after` gives is left for the answer to begin with."""
+    body = with_limit(body, tokens_left(body, len(partial)))
+    text = "".join(partial)
+    if kind == "completion":
+        return body | {"prompt": f"{body.get('prompt') or ''}{text}"}
+    messages = [*body["messages"], {"role": "assistant", "content": text.rstrip()}]
+    return body | {"messages": messages, "continue_final_message": True, "add_generation_prompt": False}
+
+
+def blanks_after(request: GenerateRequest) -> str:
+    """What of the partial answer is not sent along: the rest must begin with it."""
+    text = "".join(request.partial) if request.kind == "chat" else ""
+    return text[len(text.rstrip()) :]
+
+
+def beyond_blanks(text: str, blanks: str) -> tuple[str, str]:
+    """The text without the blanks that it begins with, and those of them that may come yet."""
+    size = 0
+    while text[size : size + 1] and text[size : size + 1] == blanks[size : size + 1]:
+        size += 1
+    return text[size:], blanks[size:] if size == len(text) else ""
+
+
 class EventStream:
     """The server-sent events of one answer. `feed` takes bytes as they come and gives chunks."""
 
-    __slots__ = ("_counted", "_prompt_bytes", "_rest", "done", "reason", "timings", "usage")
+    __slots__ = (
+        "_blanks", "_counted", "_partial", "_prompt_bytes", "_rest", "done", "reason", "timings", "usage"
+    )  # fmt: skip
 
-    def __init__(self, prompt_bytes: int = 0) -> None:
+    def __init__(self, prompt_bytes: int = 0, partial_tokens: int = 0, blanks: str = "") -> None:
+        """`blanks`: what the answer repeats of one that it goes on with."""
         self.reason: str | None = None
         self.usage: dict[str, Any] | None = None
         self.timings: dict[str, Any] | None = None
@@ -77,6 +110,8 @@ class EventStream:
         self._rest = b""
         self._counted = 0
         self._prompt_bytes = prompt_bytes
+        self._partial = partial_tokens
+        self._blanks = blanks
 
     def feed(self, data: bytes) -> list[Chunk]:
         """Raises `RequestError` for an error event, `EngineFailed` for what is not OpenAI's format."""
@@ -109,6 +144,9 @@ class EventStream:
             if choice.get("logprobs"):
                 delta["logprobs"] = choice["logprobs"]
             text = delta.get("content")
+            if text and self._blanks:
+                text, self._blanks = beyond_blanks(text, self._blanks)
+                delta = {**delta, "content": text}
             if text and len(delta) == 1:
                 chunks.append(text)
             elif chunk := trimmed(delta):
@@ -127,7 +165,7 @@ class EventStream:
         if self.reason is None:
             raise EngineFailed("The engine ended its answer early.", hint="Its log says why.")
         usage = self.usage or estimate(self._prompt_bytes, self._counted)
-        return end_of(self.reason, usage, self.timings)
+        return replace(end_of(self.reason, usage, self.timings), partial_tokens=self._partial)
 
 
 def trimmed(delta: dict[str, Any]) -> Chunk | None:

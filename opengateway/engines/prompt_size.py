@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from opengateway.engines.protocol import GenerateRequest
 
 BYTES_PER_TOKEN = 6
 """English prose has 4 to 5 bytes a token, code and other languages fewer. What is promised while an answer
@@ -22,6 +25,11 @@ def text_bytes(body: dict[str, Any]) -> int:
     return size
 
 
-def least_prompt_tokens(body: dict[str, Any]) -> int:
-    """Tokens; at least 1."""
-    return max(1, text_bytes(body) // BYTES_PER_TOKEN)
+def least_prompt_tokens(body: dict[str, Any], partial: Sequence[str] = ()) -> int:
+    """Tokens; at least 1. `partial`: of an answer that is gone on with."""
+    return max(1, (text_bytes(body) + sum(len(text.encode()) for text in partial)) // BYTES_PER_TOKEN)
+
+
+def least_prompt(request: GenerateRequest) -> int:
+    """Tokens that its worker surely reads."""
+    return least_prompt_tokens(request.body, request.partial)

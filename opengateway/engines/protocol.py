@@ -30,6 +30,9 @@ class GenerateRequest:
     stream: bool = True
     needs: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Ability -> the field that wants it (`needs.needs_of`): it is only sent where all are met."""
+    partial: tuple[str, ...] = ()
+    """What another has said of the answer already, chunk by chunk: go on from its end, and do not repeat
+    it. Limits in `body` are of the whole. Only for an engine that can "continue"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class ModelInfo:
     """The pocket model: never offered beyond this machine's link or a private network."""
     abilities: frozenset[str] = field(default_factory=lambda: frozenset({"chat", "completion"}))
     """Of: chat, completion, embedding, tools, tool_choice, json_schema, logprobs, seed, logit_bias, insert,
-    dimensions, truncate, reasoning, template_kwargs, vision, audio, file (see needs.py), continue."""
+    dimensions, truncate, reasoning, template_kwargs, vision, audio, file (see needs.py). "continue": it takes
+    up an answer that another has begun (`GenerateRequest.partial`), of every kind that it gives."""
 
 
 class Engine(Protocol):

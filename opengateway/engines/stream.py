@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from opengateway.errors import Cancelled, OpenGatewayError
 
@@ -35,6 +35,8 @@ class Finished:
     prompt_seconds: float = 0.0
     """Time the engine took to read the prompt; 0 where it does not say."""
     generate_seconds: float = 0.0
+    partial_tokens: int = 0
+    """Of `prompt_tokens`, those of `GenerateRequest.partial`; 0 where the engine does not tell them apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,26 @@ def _seconds(seconds: float) -> str:
     return f"{max(1, round(seconds))} s" if seconds < 100 else f"{round(seconds / 60)} min"
 
 
+class Seam(Protocol):
+    """Where somebody else goes on with an answer that broke off: see engines/seam.py."""
+
+    stopped: bool
+    """The answer is complete with what `take` gave last, whatever else may come."""
+
+    def take(self, chunks: Iterable[Chunk]) -> list[Chunk]:
+        """Those that are new to the reader. Raises `OpenGatewayError` where they do not fit."""
+
+    def whole(self, finished: Finished) -> Finished:
+        """The end of the whole answer. Raises `OpenGatewayError` where it came too early."""
+
+
 class Stream:
     """See the module. Nothing here may be called from another thread."""
 
     def __init__(self, limit: int = STREAM_LIMIT) -> None:
         self.route: Route | None = None
+        self.routes: list[Route] = []
+        """All that gave some of it, in order."""
         self.finished: Finished | None = None
         self.error: OpenGatewayError | None = None
         self.created = time.monotonic()
@@ -87,8 +104,8 @@ class Stream:
         self.ended_at: float | None = None
         self.passed = 0
         """Chunks that the reader has taken."""
-        self.cost: int | None = None
-        """Micro-credits that the answer cost us, once settled; None if it cost nothing or is open."""
+        self.shown: list[Chunk] | None = None
+        """All chunks so far, where somebody may have to go on from them; None: not kept."""
         self.on_cancel: Callable[[], object] | None = None
         """Set by whoever produces. Called once, on the loop, when the reader goes away."""
         self.on_drain: Callable[[int], object] | None = None
@@ -97,6 +114,8 @@ class Stream:
         """Where it stands in a queue; None: in none."""
         self.on_waits: Callable[[Waits | None], object] | None = None
         """Called with every change of `waits`, and with the same again as a sign of life."""
+        self._costs: dict[bytes, int] = {}
+        self._seam: Seam | None = None
         self._limit = limit
         self._waiting: list[Chunk] = []
         self._reader: asyncio.Future[None] | None = None
@@ -127,11 +146,41 @@ class Stream:
         if self.done:
             return True
         self.moved_at = time.monotonic()
+        if self._seam is not None and not (chunks := self._joined(self._seam, chunks)):
+            return True
         if self.first_at is None:
             self.first_at = self.moved_at
+        if self.route is not None and (not self.routes or self.routes[-1] is not self.route):
+            self.routes.append(self.route)
         self._waiting.extend(chunks)
+        if self.shown is not None:
+            self.shown.extend(chunks)
         self._wake_reader()
         return len(self._waiting) < self._limit
+
+    def _joined(self, seam: Seam, chunks: Iterable[Chunk]) -> list[Chunk]:
+        try:
+            new = seam.take(chunks)
+        except OpenGatewayError as error:
+            self.give_up(error)
+            return []
+        if seam.stopped:
+            asyncio.get_running_loop().call_soon(self._stop)
+        return new
+
+    def _stop(self) -> None:
+        """The words that end it have come, half from one and half from the other: whoever makes more of
+        it is told to leave off."""
+        tokens = len(self.shown or ())
+        producer, self.on_cancel = self.on_cancel, None
+        self.finish(Finished("stop", 0, tokens))
+        if producer is not None:
+            producer()
+
+    def resume(self, seam: Seam) -> None:
+        """Another is going to produce the rest."""
+        self._seam = seam
+        self.moved_at = time.monotonic()
 
     async def room(self) -> None:
         """Wait until the reader has caught up, or has gone."""
@@ -140,10 +189,28 @@ class Stream:
             await self._producer
 
     def finish(self, finished: Finished) -> None:
-        if not self.done:
-            self.finished = finished
-            self.ended_at = time.monotonic()
-            self._wake_reader()
+        if self.done:
+            return
+        if self._seam is not None:
+            try:
+                finished = self._seam.whole(finished)
+            except OpenGatewayError as error:
+                self.fail(error)
+                return
+        if self.route is not None and not self.routes:
+            self.routes.append(self.route)
+        self.finished = finished
+        self.ended_at = time.monotonic()
+        self._wake_reader()
+
+    def charge(self, rid: bytes, amount: int) -> None:
+        """The request `rid`, one of those that it took, costs this; said again where it is known better."""
+        self._costs[rid] = amount
+
+    @property
+    def cost(self) -> int | None:
+        """Micro-credits that the answer cost us; None if it cost nothing or is open."""
+        return sum(self._costs.values()) if self._costs else None
 
     def fail(self, error: OpenGatewayError) -> None:
         if not self.done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,13 +27,14 @@ class Hold:
     completion_tokens: int
 
 
-def hold_for(kind: str, body: dict[str, Any], context: int) -> Hold:
-    """A prompt of n bytes has at most n tokens; the answer at most what the caller or the context allows."""
-    prompt = len(orjson.dumps(body)) + TEMPLATE_TOKENS
+def hold_for(kind: str, body: dict[str, Any], context: int, partial: Sequence[str] = ()) -> Hold:
+    """A prompt of n bytes has at most n tokens; the answer at most what the caller or the context allows.
+    `partial`: chunks of an answer that is gone on with: prompt now, and no longer to be made."""
+    prompt = len(orjson.dumps(body)) + sum(len(text.encode()) for text in partial) + TEMPLATE_TOKENS
     if kind == "embedding":
         return Hold(prompt, 0)
     limit = answer_limit(body, context)
-    return Hold(prompt, limit)
+    return Hold(prompt, max(1, limit - len(partial)))
 
 
 def answer_limit(body: dict[str, Any], context: int) -> int:

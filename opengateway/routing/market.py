@@ -65,25 +65,27 @@ class Market(Known):
         home: Place | None = None,
         parts: int = 0,
         needs: Mapping[str, str] = NOTHING,
+        fits: Callable[[ServedModel], bool] | None = None,
     ) -> Choice | OpenGatewayError:
         """Where to ask now. `AllBusy`: later; another error: not at all. `here`: for a peer's request,
         which only this node's engines may answer. `patient`: for a request that waits already: it does
         not go where it is too early to ask again. `sure`: it has been sent to full places often enough, and
         goes only where a slot is known to be free. `home`: who holds the conversation. `parts`: so many like
-        this one wait, and each goes where it ends first. `needs`: abilities, with the field that wants
-        each."""
+        this one wait, and each goes where it ends first. `needs`: abilities, with the field that wants each;
+        `fits`: what else the model there must be, and no hope then for those who are not in reach."""
         scope = "local" if here else scope
         wanted = self.wanted(model, scope, needs)
         found = [
             (offer, served)
             for offer, served in self.offers(wanted, now, home)
-            if in_scope(offer, scope) and wanted
+            if in_scope(offer, scope) and wanted and (fits is None or fits(served))
         ]
         if not found:
-            if scope != "local" and self.may_return(wanted, now):
+            hope = fits is None
+            if hope and scope != "local" and self.may_return(wanted, now):
                 gone = f"{wanted or 'every model'} was served until a moment ago, and may be back"
                 return AllBusy(gone, retry_after=2.0)
-            if scope == "anywhere" and self._search(wanted, now):
+            if hope and scope == "anywhere" and self._search(wanted, now):
                 sought = f"somebody who serves {wanted or 'a model'} is being looked for"
                 return AllBusy(sought, retry_after=2.0)
             names = sorted({served.name for ring, served in self.all_served() if ring_in_scope(ring, scope)})

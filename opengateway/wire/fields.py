@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from opengateway.wire.continue_messages import PARTIAL_LIMIT
 from opengateway.wire.envelope import ENVELOPE_LIMIT
 from opengateway.wire.limits import CIRCUIT_WINDOW, FRAGMENT, FRAME_LIMIT, RECORD_LIMIT
 from opengateway.wire.messages import STREAM_WINDOW
@@ -33,6 +34,16 @@ _NODES = Field("bytes", 16 * 32)
 _SIGNED = Field("bytes", ENVELOPE_LIMIT)
 _PAPER = Field("bytes", 2048)
 
+_ASK: Final = {
+    "stream": _STREAM,
+    "kind": Field("text", 32),
+    "model": Field("text", 256),
+    "body": Field("bytes", FRAME_LIMIT),
+    "streaming": Field("bool"),
+    "deadline_ms": Field("int", 7 * _DAY_MS),
+    "opening": _SIGNED,
+}
+
 FIELDS: Final[dict[str, dict[str, Field]]] = {
     "Ping": {"t_us": Field("int", _U63)},
     "Pong": {"t_us": Field("int", _U63)},
@@ -40,15 +51,7 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
     "Bye": {"reason": Field("text", 512)},
     "Moved": {},
     "Clock": {"t_ms": Field("int", 1 << 53), "asks": Field("bool")},
-    "Ask": {
-        "stream": _STREAM,
-        "kind": Field("text", 32),
-        "model": Field("text", 256),
-        "body": Field("bytes", FRAME_LIMIT),
-        "streaming": Field("bool"),
-        "deadline_ms": Field("int", 7 * _DAY_MS),
-        "opening": _SIGNED,
-    },
+    "Ask": _ASK,
     "Accepted": {
         "stream": _STREAM,
         "position": Field("int", 1 << 20),
@@ -131,5 +134,7 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
     },
     "Quoted": {"stream": _STREAM, "quote": Field("bytes", 1024)},
     "Released": {"stream": _STREAM},
+    "Continue": _ASK | {"partial": Field("items", PARTIAL_LIMIT)},
+    "Continued": {"stream": _STREAM, "tokens": _TOKENS},
     "Queued": {"stream": _STREAM, "position": Field("int", 1 << 20), "eta_ms": Field("int", 7 * _DAY_MS)},
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+from opengateway.wire.continue_messages import ContinueMessage
 from opengateway.wire.link_messages import Clock, Moved, Ping, Pong
 from opengateway.wire.peer_messages import PeerMessage
 from opengateway.wire.quote_messages import QuoteMessage
@@ -235,7 +236,8 @@ Message: TypeAlias = (
     | Sweep
     | Proof
     | Stamp
-    | WitnessMessage | RouteMessage | PeerMessage | RelayMessage | QuoteMessage | WaitingMessage
+    | WitnessMessage | RouteMessage | PeerMessage | RelayMessage | QuoteMessage | ContinueMessage
+    | WaitingMessage
 )  # fmt: skip
 
 INSTALMENT = 64

@@ -21,6 +21,7 @@ from actors.messages import (
 )
 from opengateway.errors import (
     AllBusy,
+    AnswerBrokenOff,
     BadRequest,
     DeadlinePassed,
     EngineFailed,
@@ -153,7 +154,7 @@ def test_a_place_that_fails_before_the_first_token_is_replaced_by_another(bench:
     assert isinstance(bench.error(job), EngineFailed)
 
 
-def test_after_the_first_token_an_answer_is_never_begun_anew(bench: Bench) -> None:
+def test_an_answer_that_nobody_can_go_on_with_ends_with_an_error_that_says_so(bench: Bench) -> None:
     bench.peers(PEER, OTHER)
     job = bench.submit()
     order = bench.dispatched()
@@ -164,7 +165,9 @@ def test_after_the_first_token_an_answer_is_never_begun_anew(bench: Bench) -> No
 
     bench.io.run(show(), PATIENCE)
     bench.ended(order, WorkerLost("gone"))
-    assert isinstance(bench.error(job), WorkerLost)
+    error = bench.error(job)
+    assert isinstance(error, AnswerBrokenOff)
+    assert "after 1 tokens" in error.message
     assert bench.jobs()["running"] == 0
 
 

@@ -69,12 +69,10 @@ def in_words(stats: dict[str, Any]) -> str:
     if not stats:
         return "no figures: the node sent none"
     route = stats.get("route") or {}
-    who = " ".join(
-        str(part) for part in (route.get("name"), f"({route['node']})" if route.get("node") else "") if part
-    )
+    places = stats.get("places") or [route]
     told = [
-        f"route: {route.get('ring') or '?'}",
-        f"node: {who or '?'}",
+        f"route: {', then '.join(place.get('ring') or '?' for place in places)}",
+        f"node: {', then '.join(map(_who, places))}",
         f"model: {route.get('model') or '?'}" + (f" on {route['engine']}" if route.get("engine") else ""),
         f"first token: {number(stats.get('ttft_ms'))} ms",
         f"{number(stats.get('tokens_per_second'))} tokens/s",
@@ -82,6 +80,11 @@ def in_words(stats: dict[str, Any]) -> str:
         f"credits: {stats.get('credits', '?')}",
     ]
     return " | ".join(told)
+
+
+def _who(place: dict[str, Any]) -> str:
+    node = f"({place['node']})" if place.get("node") else ""
+    return " ".join(part for part in (str(place.get("name") or ""), node) if part) or "?"
 
 
 def _pieces(events: Iterator[dict[str, Any]], answer: Answer, printer: _Printer) -> Iterator[str]:

@@ -7,13 +7,14 @@ whole object for each token cost 4 us of the 17 us that a token takes.
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import Any
 
 import orjson
 
 from opengateway.app.gateway.logprobs import LegacyLogprobs
 from opengateway.engines.protocol import Kind
-from opengateway.engines.stream import Chunk, Finished, Stream
+from opengateway.engines.stream import Chunk, Finished, Route, Stream
 from opengateway.units import show_credits
 
 DONE = b"data: [DONE]\n\n"
@@ -110,19 +111,15 @@ class Answer:
 def stats(request_id: str, stream: Stream) -> dict[str, Any]:
     """Where the answer came from and what it took, for `prompt --stats`."""
     route, finished = stream.route, stream.finished
+    places = stream.routes or ([route] if route else [])
     now = stream.ended_at or time.monotonic()
     first = stream.first_at or now
     tokens = finished.completion_tokens if finished else 0
     seconds = (finished.generate_seconds if finished else 0.0) or now - first
     return {
         "request_id": request_id,
-        "route": {
-            "node": route.node if route else "",
-            "name": route.name if route else "",
-            "ring": route.ring if route else "",
-            "model": route.model if route else "",
-            "engine": route.engine if route else "",
-        },
+        "route": asdict(route or Route("", "", "", "")),
+        "places": [asdict(place) for place in places],
         "ttft_ms": round((first - stream.created) * 1000, 3),
         "tokens_per_second": round(tokens / seconds, 1) if seconds > 0 else 0.0,
         "prompt_tokens": finished.prompt_tokens if finished else 0,

@@ -128,9 +128,12 @@ async def _streamed(request: web.Request, job: Job, writer: Writer) -> web.Strea
 
 
 def _headers(job: Job) -> dict[str, str]:
-    route = job.stream.route
+    """Of an answer that two nodes have given both are named, in order; of one that is streamed, who had begun
+    when the headers went out (its last event, with `x-opengateway-stats`, names all)."""
+    stream = job.stream
+    routes = stream.routes or ([stream.route] if stream.route else [])
     return {
         "x-opengateway-request-id": job.id,
-        "x-opengateway-route": route.ring if route else "",
-        "x-opengateway-node": route.node if route else "",
+        "x-opengateway-route": ", ".join(route.ring for route in routes),
+        "x-opengateway-node": ", ".join(route.node for route in routes),
     }

@@ -133,10 +133,12 @@ def test_stats_say_where_the_answer_came_from_and_what_it_took() -> None:
     stream = Stream()
     stream.opened(Route("abc", "peer", "lan", "m", "llama_server"))
     stream.created, stream.first_at, stream.ended_at = 10.0, 10.25, 12.25
-    stream.finished, stream.cost = Finished("stop", 3, 20), 1_500_000
+    stream.finished = Finished("stop", 3, 20)
+    stream.charge(b"rid", 1_500_000)
     assert stats("req-1", stream) == {
         "request_id": "req-1",
         "route": {"node": "abc", "name": "peer", "ring": "lan", "model": "m", "engine": "llama_server"},
+        "places": [{"node": "abc", "name": "peer", "ring": "lan", "model": "m", "engine": "llama_server"}],
         "ttft_ms": 250.0,
         "tokens_per_second": 10.0,
         "prompt_tokens": 3,

@@ -1,0 +1,69 @@
+"""Workers are killed with -9 in the middle of answers, and the readers do not notice.
+
+Real nodes, the pocket model, greedy: every text must be the one that nobody interrupted, to the letter, with
+its usage and its finish reason; both
+workers are paid what was vouched for, and strangers find nothing wrong with the books.
+
+    OPENGATEWAY_KILLS=1000 OPENGATEWAY_SEED=7 .venv/bin/pytest -m slow tests/e2e/test_failover.py -s
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+from failover_lab import ASKED, Network, Told, chosen
+
+FEW = 2
+
+
+def kill(folder: Path, kills: int, seed: int, workers: int) -> list[Told]:
+    """So many answers that two workers gave, or more."""
+    chance = random.Random(seed)
+    with Network(folder, workers) as network:
+        wholes = [network.tell(body) for body in ASKED]
+        answers: list[Told] = []
+        broken: list[Told] = []
+        while len(broken) < kills:
+            at = chance.randrange(len(ASKED))
+            whole, token = wholes[at], chosen(chance, wholes[at])
+            engine = len(broken) % 2 == 0  # as many nodes as engines
+            network.ready(2)
+            told = network.tell(ASKED[at], token, engine=engine)
+            victim = "engine" if engine else "node"
+            told_of = f"answer {len(answers)}, {victim} killed at token {token}: seed {seed}"
+            assert told.text == whole.text, told_of
+            assert (told.finish, told.usage) == (whole.finish, whole.usage), told_of
+            answers.append(told)
+            broken += [told] if len(told.places) > 1 else []
+            assert len(answers) < 20 + 5 * kills, "hardly an answer is still going on when its worker dies"
+        network.settle_up([*wholes, *answers])
+        counts = network.asking.get("/node/status")["jobs"]["failover"]
+        assert counts["broken_off"] >= len(broken)
+        assert counts["lost"] == 0
+    return broken
+
+
+@pytest.mark.timeout(600)
+def test_an_answer_whose_worker_is_killed_is_the_one_that_nobody_interrupted(tmp_path: Path) -> None:
+    broken = kill(tmp_path, FEW, seed=3, workers=2)
+    assert {len(told.places) for told in broken} >= {2}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(4 * 3600)
+def test_a_thousand_kills_and_every_text_is_whole(tmp_path: Path) -> None:
+    seed = int(os.environ.get("OPENGATEWAY_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
+    kills, started = int(os.environ.get("OPENGATEWAY_KILLS", "1000")), time.monotonic()
+    broken = kill(tmp_path, kills, seed, workers=3)
+    waits = sorted(told.next_token for told in broken)
+    p95 = waits[len(waits) * 95 // 100]
+    print(
+        f"\n{len(broken)} answers of two workers or more, seed {seed}, all equal to the uninterrupted; "
+        f"next token after {waits[len(waits) // 2]:.2f} s at p50, {p95:.2f} s at p95, {waits[-1]:.2f} s at "
+        f"most; {time.monotonic() - started:.0f} s"
+    )
+    assert p95 <= 2.0
