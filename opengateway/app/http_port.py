@@ -18,8 +18,10 @@ from opengateway.app.gateway.model_routes import ModelRoutes
 from opengateway.app.gateway.ollama_api import OllamaApi
 from opengateway.app.gateway.ollama_models import OllamaModels
 from opengateway.app.gateway.openai_api import OpenAiApi
+from opengateway.app.gateway.openapi import OpenApi
 from opengateway.app.gateway.picture import Parts
 from opengateway.app.gateway.quote_routes import QuoteRoutes
+from opengateway.app.gateway.responses_api import ResponsesApi
 from opengateway.app.gateway.server import HttpServer
 from opengateway.app.scrape import Scrape
 
@@ -80,5 +82,18 @@ def _routes(node: Node, meter: Meter) -> list[web.RouteDef]:
     ollama = OllamaApi(node.scheduler, meter, aliases, ollama_models, patience_s=patience)
     dashboard = Dashboard(parts, chat=openai.chat, folder=node.home.run)
     scrape = Scrape(parts, meter)
-    groups = (openai, ollama, ollama_models, Control(parts), models, credit, quote, scrape, dashboard)
+    responses = ResponsesApi(node.scheduler, meter, aliases, patience_s=patience)
+    groups = (
+        openai,
+        responses,
+        OpenApi(),
+        ollama,
+        ollama_models,
+        Control(parts),
+        models,
+        credit,
+        quote,
+        scrape,
+        dashboard,
+    )
     return [route for group in groups for route in group.routes()]

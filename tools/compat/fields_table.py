@@ -14,8 +14,10 @@ if __name__ == "__main__":
     sys.path[0] = str(ROOT)
 
 from opengateway.app.gateway.fields import TABLES, Field  # noqa: E402
+from opengateway.app.gateway.responses_body import RESPONSES  # noqa: E402
 from opengateway.engines.needs import NEEDS  # noqa: E402
 
+ALL = {**TABLES, "response": RESPONSES}
 PAGE = ROOT / "docs/COMPATIBILITY.md"
 PROBES: tuple[object, ...] = (True, "required", False, "low", 1, {"type": "json_object"}, ["x"], {"1": 1})
 """Values by which an ability is found that a field may want."""
@@ -23,7 +25,7 @@ PROBES: tuple[object, ...] = (True, "required", False, "low", 1, {"type": "json_
 
 def table(kind: str) -> str:
     rows = ["| field | what becomes of it | needs | note |", "|---|---|---|---|"]
-    rows += [_row(field) for field in TABLES[kind].values()]
+    rows += [_row(field) for field in ALL[kind].values()]
     return "\n".join(rows) + "\n"
 
 
@@ -53,7 +55,7 @@ def _json(value: object) -> str:
 
 
 def written(page: str) -> str:
-    for kind in TABLES:
+    for kind in ALL:
         mark = re.compile(rf"(<!-- fields: {kind} -->\n).*?(<!-- end -->)", re.DOTALL)
         made = table(kind)
         page = mark.sub(lambda found, made=made: found[1] + made + found[2], page)  # type: ignore[misc]
@@ -64,4 +66,4 @@ if __name__ == "__main__":
     if "--write" in sys.argv:
         PAGE.write_text(written(PAGE.read_text()))
     else:
-        print("\n".join(f"## {kind}\n\n{table(kind)}" for kind in TABLES))
+        print("\n".join(f"## {kind}\n\n{table(kind)}" for kind in ALL))

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import orjson
 
-from opengateway.app.gateway.fields import TABLES, Field
+from opengateway.app.gateway.fields import TABLES, Field, Table
 from opengateway.app.gateway.messages import check_format, check_messages, check_tools, choose_tools
 from opengateway.closest import closest
 from opengateway.engines.needs import needs_of
@@ -71,10 +71,9 @@ def read_body(raw: bytes, kind: Kind, aliases: Aliases = NO_ALIASES) -> Asked:
     return read_request(read_json(raw), kind, aliases)
 
 
-def read_request(given: dict[str, Any], kind: Kind, aliases: Aliases = NO_ALIASES) -> Asked:
-    table = TABLES[kind]
-    body: dict[str, Any] = {}
-    ours: dict[str, Any] = {}
+def check_fields(given: dict[str, Any], table: Table) -> dict[str, Any]:
+    """Those that are given and not null. Raises `BadRequest` that names the first that is wrong."""
+    found: dict[str, Any] = {}
     for name, value in given.items():
         if (known := table.get(name)) is None:
             raise _unknown(name, table)
@@ -82,15 +81,19 @@ def read_request(given: dict[str, Any], kind: Kind, aliases: Aliases = NO_ALIASE
             continue
         if known.treatment == "refused" or not known.form.fits(value):
             raise _refused(known)
-        if known.treatment == "engine":
-            body[name] = value
-        elif known.treatment == "node":
-            ours[name] = value
-        elif known.treatment == "default" and value not in known.only:
+        if known.treatment == "default" and value not in known.only:
             raise _only(known)
-    for required in _REQUIRED[kind]:
-        if required not in body:
-            raise _refused(table[required])
+        found[name] = value
+    for known in table.required:
+        if known.name not in found:
+            raise _refused(known)
+    return found
+
+
+def read_request(given: dict[str, Any], kind: Kind, aliases: Aliases = NO_ALIASES) -> Asked:
+    table = TABLES[kind]
+    ours = check_fields(given, table)
+    body = {name: value for name, value in ours.items() if table[name].treatment == "engine"}
     if kind == "chat":
         _settle_chat(body)
     streaming = ours.get("stream", False)
@@ -100,9 +103,6 @@ def read_request(given: dict[str, Any], kind: Kind, aliases: Aliases = NO_ALIASE
         raise Unsupported("`echo` cannot be honoured together with `logprobs`", param="echo")
     model = aliases.resolve(ours.get("model", ""))
     return Asked(GenerateRequest(kind, model, body, streaming, needs_of(kind, body)), streaming, usage, echo)
-
-
-_REQUIRED = {kind: [one.name for one in table.values() if one.required] for kind, table in TABLES.items()}
 
 
 def _settle_chat(body: dict[str, Any]) -> None:

@@ -37,8 +37,12 @@ class Field:
     """Not OpenAI's: what llama.cpp, vLLM and Ollama understand beyond it."""
 
 
-def _table(*fields: Field) -> dict[str, Field]:
-    return {field.name: field for field in fields}
+class Table(dict[str, Field]):
+    """The fields of one route, by their names."""
+
+    def __init__(self, *fields: Field) -> None:
+        super().__init__({field.name: field for field in fields})
+        self.required = tuple(field for field in fields if field.required)
 
 
 NAME_LIMIT: Final = 200
@@ -69,7 +73,7 @@ _SAMPLING: Final = (
     Field("repetition_penalty", number(0, 10), "engine", extension=True),
 )
 
-CHAT: Final = _table(
+CHAT: Final = Table(
     *_ANYWHERE,
     Field(
         "messages",
@@ -104,7 +108,7 @@ CHAT: Final = _table(
     Field("moderation", forms.ANYTHING, "refused", "nobody moderates"),
     Field("prompt_cache_options", forms.ANYTHING, "refused", "engines keep prefixes by themselves"),
 )
-COMPLETION: Final = _table(
+COMPLETION: Final = Table(
     *_ANYWHERE,
     Field(
         "prompt", text(64 << 20), "engine", "a text; lists of prompts cannot be answered yet", required=True
@@ -115,7 +119,7 @@ COMPLETION: Final = _table(
     Field("logprobs", whole(0, 5), "engine"),
     Field("best_of", whole(1, 20), "default", "nobody compares answers", (1,)),
 )
-EMBEDDING: Final = _table(
+EMBEDDING: Final = Table(
     *_ANYWHERE,
     Field(
         "input",
@@ -128,4 +132,4 @@ EMBEDDING: Final = _table(
     Field("encoding_format", words("float", "base64"), "engine"),
     Field("truncate", FLAG, "engine", "true cuts what is too long, as Ollama does", extension=True),
 )
-TABLES: Final[dict[str, dict[str, Field]]] = {"chat": CHAT, "completion": COMPLETION, "embedding": EMBEDDING}
+TABLES: Final[dict[str, Table]] = {"chat": CHAT, "completion": COMPLETION, "embedding": EMBEDDING}
