@@ -109,6 +109,10 @@ class Job:
     """Of our own users' requests."""
     part: int | None = None
     """Which one, of a request that has several."""
+    at: Place | None = None
+    """Where it was last sent."""
+    avoid: frozenset[Place] = frozenset()
+    """Places that have its like already."""
     unbegun: Callable[[], int] | None = None
     """Parts of the same request that are with nobody yet, this one included."""
 

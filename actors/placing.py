@@ -54,7 +54,10 @@ class Placing:
             return
         now = time.monotonic()
         choice = self._for_peer(job, now) if job.origin is not None else self._for_us(job, now)
-        if isinstance(choice, AllBusy):
+        if isinstance(choice, AllBusy) and self._others_are_left(job, now):
+            turns.wait(job)  # for those who have not failed it
+            turns.seek(job)
+        elif isinstance(choice, AllBusy):
             turns.queue(job, choice)
         elif isinstance(choice, OpenGatewayError):
             if now - self._born < SETTLING and job.origin is None and job.why is None:
@@ -64,6 +67,13 @@ class Placing:
         else:
             self._send(job, choice, now)
 
+    def _others_are_left(self, job: Job, now: float) -> bool:
+        """It was failed, and somebody who has not done so is only busy."""
+        if job.origin is not None or job.why is None or isinstance(job.why, AllBusy):
+            return False
+        request = job.request
+        return self._flight.market.untried(request.model, job.scope, job.tried, now, request.needs)
+
     def _for_us(self, job: Job, now: float) -> Choice | OpenGatewayError:
         market, request = self._flight.market, job.request
         choose = partial(
@@ -71,7 +81,7 @@ class Placing:
             request.model,
             job.scope,
             now=now,
-            tried=frozenset(job.tried),
+            tried=job.avoid.union(job.tried),
             patient=isinstance(job.why, AllBusy),
             sure=self._searching and job.full >= SURE_AFTER,
             demand=demand_of(request.kind, request.body),
@@ -107,7 +117,7 @@ class Placing:
             self._failover.rejoin(job, choice.model)
         else:
             job.served = choice.model
-        flight.running[job], job.begun = place, now
+        flight.running[job], job.begun, job.at = place, now, place
         flight.market.took(place, choice.model.name, now)
         if isinstance(place, str):
             job.note("sent", ring="local", node=place)

@@ -23,7 +23,9 @@ DONE = b"data: [DONE]\n\n"
 class Answer:
     """One answer being written down."""
 
-    def __init__(self, request_id: str, kind: Kind, model: str) -> None:
+    def __init__(self, request_id: str, kind: Kind, model: str, *, index: int = 0) -> None:
+        """`index`: which choice, of a request for several."""
+        self._index = index
         self._kind = kind
         self._id = ("chatcmpl-" if kind == "chat" else "cmpl-") + request_id.removeprefix("req-")
         self._request_id = request_id
@@ -40,10 +42,10 @@ class Answer:
         self._model = model
         head = orjson.dumps(self._head(streamed=True))[:-1]
         if self._kind == "chat":
-            self._prefix = b"data: " + head + b',"choices":[{"index":0,"delta":{"content":'
+            self._prefix = b"data: " + head + b',"choices":[{"index":%d,"delta":{"content":' % self._index
             self._suffix = b'},"finish_reason":null}]}\n\n'
         else:
-            self._prefix = b"data: " + head + b',"choices":[{"index":0,"text":'
+            self._prefix = b"data: " + head + b',"choices":[{"index":%d,"text":' % self._index
             self._suffix = b',"finish_reason":null}]}\n\n'
 
     def pieces(self, chunks: list[Chunk]) -> bytes:
@@ -58,10 +60,15 @@ class Answer:
                 parts.append(self._event([self._choice(chunk)]))
         return b"".join(parts)
 
-    def closing(self, finished: Finished, *, usage: bool, stats: dict[str, Any] | None) -> bytes:
-        end: dict[str, Any] = {"index": 0, "finish_reason": finished.reason}
+    def ending(self, finished: Finished) -> bytes:
+        """Why this choice ended."""
+        end: dict[str, Any] = {"index": self._index, "finish_reason": finished.reason}
         end["delta" if self._kind == "chat" else "text"] = {} if self._kind == "chat" else ""
-        parts = [self._event([end])]
+        return self._event([end])
+
+    def closing(self, finished: Finished, *, usage: bool, stats: dict[str, Any] | None) -> bytes:
+        """What stands behind all choices."""
+        parts = []
         if usage:
             parts.append(self._event([], usage=_usage(finished)))
         if stats is not None:
@@ -71,14 +78,18 @@ class Answer:
     def _choice(self, chunk: dict[str, Any]) -> dict[str, Any]:
         """Engines hand logprobs over with the text; OpenAI has them beside it."""
         delta = {name: value for name, value in chunk.items() if name != "logprobs"}
-        choice: dict[str, Any] = {"index": 0, "finish_reason": None, "logprobs": chunk.get("logprobs")}
+        choice: dict[str, Any] = {
+            "index": self._index,
+            "finish_reason": None,
+            "logprobs": chunk.get("logprobs"),
+        }
         if self._kind == "chat":
             return choice | {"delta": delta}
         choice["logprobs"] = self._legacy.add(choice["logprobs"])
         return choice | {"text": delta.get("content") or ""}
 
     def _role(self) -> bytes:
-        first = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
+        first = {"index": self._index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
         return self._event([first])
 
     def _event(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
@@ -86,17 +97,21 @@ class Answer:
 
     # -- in one piece ------------------------------------------------------------------------
 
-    def whole(self, chunks: list[Chunk], finished: Finished, stats: dict[str, Any] | None) -> bytes:
+    def choice(self, chunks: list[Chunk], finished: Finished) -> dict[str, Any]:
         logprobs: Any = _logprobs(chunks)
         if self._kind == "completion":
             logprobs = self._legacy.add(logprobs)
-        choice: dict[str, Any] = {"index": 0, "finish_reason": finished.reason, "logprobs": logprobs}
+        choice: dict[str, Any] = {"index": self._index, "finish_reason": finished.reason}
+        choice["logprobs"] = logprobs
         message = _message(chunks)
         if self._kind == "chat":
             choice["message"] = message
         else:
             choice["text"] = message["content"] or ""
-        body = {**self._head(streamed=False), "choices": [choice], "usage": _usage(finished)}
+        return choice
+
+    def whole(self, choices: list[dict[str, Any]], finished: Finished, stats: dict[str, Any] | None) -> bytes:
+        body = {**self._head(streamed=False), "choices": choices, "usage": _usage(finished)}
         if stats is not None:
             body["opengateway"] = stats
         return orjson.dumps(body)

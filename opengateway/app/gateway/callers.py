@@ -109,8 +109,9 @@ class Caller:
             return True
         return plain_name(model) in {plain_name(one) for one in self.key.models}
 
-    def admit(self, asked: GenerateRequest) -> GenerateRequest:
-        """The request as this caller may ask it: within its models and its budget."""
+    def admit(self, asked: GenerateRequest, parts: int = 1) -> GenerateRequest:
+        """The request as this caller may ask it: within its models and its budget. `parts`: answers that it
+        has; each may take as many tokens as the body says."""
         if (key := self.key) is None or self.usage is None:
             return asked
         if key.models:
@@ -125,10 +126,10 @@ class Caller:
         if key.credits and used.credits >= key.credits:
             raise _spent(key, "credits")
         if key.tokens:
-            asked = self._within(key, used, asked)
+            asked = self._within(key, used, asked, max(1, parts))
         return asked
 
-    def _within(self, key: ApiKey, used: Used, asked: GenerateRequest) -> GenerateRequest:
+    def _within(self, key: ApiKey, used: Used, asked: GenerateRequest, parts: int) -> GenerateRequest:
         """What it may take is set aside now, so that a hundred requests at once do not each take the rest."""
         left = key.tokens - used.tokens - used.reserved
         if left <= 0:
@@ -137,11 +138,13 @@ class Caller:
         wanted = asked.body.get("max_completion_tokens") or asked.body.get("max_tokens") or UNBOUNDED_ANSWER
         if prompt >= left:
             raise _spent(key, "tokens")
-        if asked.kind != "embedding" and prompt + wanted > left:
-            wanted = left - prompt  # the answer ends where the budget does
+        if asked.kind != "embedding" and prompt + wanted * parts > left:
+            wanted = (left - prompt) // parts  # the answer ends where the budget does
+            if not wanted:
+                raise _spent(key, "tokens")
             body = {name: value for name, value in asked.body.items() if name != "max_completion_tokens"}
             asked = replace(asked, body={**body, "max_tokens": wanted})
-        self._reserved = min(left, prompt + wanted)
+        self._reserved = min(left, prompt + wanted * parts)
         used.reserved += self._reserved
         return asked
 

@@ -14,6 +14,7 @@ from opengateway.closest import closest
 from opengateway.engines.needs import needs_of
 from opengateway.engines.protocol import GenerateRequest, Kind
 from opengateway.errors import BadRequest, Unsupported
+from opengateway.routing.parts import Part, split
 from opengateway.routing.placement import Scope, plain_name
 
 
@@ -24,8 +25,10 @@ class Asked:
     request: GenerateRequest
     streaming: bool
     include_usage: bool
-    echo: str = ""
-    """What is to stand before a completion: its prompt."""
+    echo: bool = False
+    """The prompt is to stand before its completion."""
+    parts: list[Part] = field(default_factory=list)
+    """Of a request that is several: choices, prompts, texts to embed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +101,15 @@ def read_request(given: dict[str, Any], kind: Kind, aliases: Aliases = NO_ALIASE
         _settle_chat(body)
     streaming = ours.get("stream", False)
     usage = _stream_options(ours.get("stream_options"), streaming=streaming)
-    echo = body["prompt"] if ours.get("echo") else ""
+    echo = bool(ours.get("echo"))
     if echo and "logprobs" in body:
         raise Unsupported("`echo` cannot be honoured together with `logprobs`", param="echo")
     model = aliases.resolve(ours.get("model", ""))
-    return Asked(GenerateRequest(kind, model, body, streaming, needs_of(kind, body)), streaming, usage, echo)
+    parts = split(kind, body, ours.get("n", 1))
+    if len(parts) == 1:
+        body = parts[0].body  # a list of one prompt is that prompt
+    request = GenerateRequest(kind, model, body, streaming, needs_of(kind, body))
+    return Asked(request, streaming, usage, echo, parts)
 
 
 def _settle_chat(body: dict[str, Any]) -> None:

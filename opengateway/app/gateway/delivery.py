@@ -13,13 +13,15 @@ from typing import Protocol, TypeAlias
 from aiohttp import web
 
 from actors.kernel import Address
-from actors.messages import QUEUE_PATIENCE, Job, SchedulerMessage, Submit
+from actors.messages import QUEUE_PATIENCE, Job, SchedulerMessage
+from actors.parts import submit
 from opengateway.app.gateway.callers import NOBODY, Caller
 from opengateway.app.gateway.meter import Meter
 from opengateway.app.gateway.patience import headers_after, signs_of_life, waiting_job
 from opengateway.engines.protocol import GenerateRequest
 from opengateway.engines.stream import Chunk, Stream
-from opengateway.errors import AllBusy, OpenGatewayError
+from opengateway.errors import OpenGatewayError
+from opengateway.routing.parts import Part, limited
 from opengateway.units import show_credits
 
 
@@ -68,13 +70,16 @@ class Delivery:
         *,
         scope: str = "anywhere",
         streaming: bool = False,
+        parts: list[Part] | None = None,
     ) -> web.StreamResponse:
+        """`parts`: what the request consists of, if it is several."""
         caller: Caller = request.get("caller", NOBODY)
         job = waiting_job(asked, scope, request.headers, self._patience_s)
-        job.request = caller.admit(asked)
+        job.request = caller.admit(asked, len(parts or ()))
+        if parts and job.request.body is not asked.body:
+            parts = limited(parts, job.request.body["max_tokens"])
         try:
-            if not self._scheduler.tell(Submit(job)):
-                raise AllBusy("this node is overloaded", retry_after=2.0)
+            submit(self._scheduler, job, parts or [])
             if streaming:
                 return await _streamed(request, job, make(job))
             return await _whole(job, make(job))

@@ -63,7 +63,7 @@ _SAMPLING: Final = (
     Field("stop", stops(4), "engine"),
     Field("seed", whole(*SEEDS), "engine"),
     Field("logit_bias", forms.biases(1024), "engine"),
-    Field("n", whole(1, 1), "node", "1; for more, send the request n times"),
+    Field("n", whole(1, MOST_CHOICES), "node", "each choice is answered by whoever is free"),
     Field("stream", FLAG, "node"),
     Field("stream_options", forms.ANY_OBJECT, "node", "`include_usage`; `include_obfuscation` only false"),
     Field("top_k", whole(-1, 1 << 20), "engine", extension=True),
@@ -111,7 +111,11 @@ CHAT: Final = Table(
 COMPLETION: Final = Table(
     *_ANYWHERE,
     Field(
-        "prompt", text(64 << 20), "engine", "a text; lists of prompts cannot be answered yet", required=True
+        "prompt",
+        forms.texts(MOST_CHOICES, least=0),
+        "engine",
+        "a text or a list of texts; token numbers mean something else to every model",
+        required=True,
     ),
     *_SAMPLING,
     Field("suffix", text(1 << 20), "engine"),

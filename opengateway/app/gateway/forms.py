@@ -64,14 +64,14 @@ def stops(most: int) -> Form:
     return Form(f"a text or a list of up to {most} texts", schema, fits)
 
 
-def texts(most: int) -> Form:
-    """A text that is not empty, or a list of such."""
+def texts(most: int, *, least: int = 1) -> Form:
+    """A text of at least so many characters, or a list of such."""
 
     def fits(value: Any) -> bool:
         many = value if isinstance(value, list) else [value]
-        return 0 < len(many) <= most and all(isinstance(one, str) and one for one in many)
+        return 0 < len(many) <= most and all(isinstance(one, str) and len(one) >= least for one in many)
 
-    one: Json = {"type": "string", "minLength": 1}
+    one: Json = {"type": "string"} | ({"minLength": least} if least else {})
     schema = {"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": most}]}
     return Form("a text or a list of texts", schema, fits)
 

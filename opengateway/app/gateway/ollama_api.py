@@ -100,6 +100,7 @@ class OllamaApi:
             asked.asked.request,
             lambda _job: _Vectors(asked.name, shape),
             _refusal_about(asked.name),
+            parts=asked.asked.parts,
         )
 
 

@@ -54,7 +54,8 @@ def test_deltas_with_more_than_text_pass_as_they_are() -> None:
 @pytest.mark.parametrize("usage", [False, True])
 @pytest.mark.parametrize("extra", [None, {"ttft_ms": 1.0}])
 def test_the_end_has_a_reason_then_what_was_asked_for_then_done(usage: bool, extra: Any) -> None:
-    found = events(opened().closing(DONE, usage=usage, stats=extra))
+    answer = opened()
+    found = events(answer.ending(DONE) + answer.closing(DONE, usage=usage, stats=extra))
     assert found.pop() == "[DONE]"
     assert found.pop(0)["choices"] == [{"index": 0, "finish_reason": "stop", "delta": {}}]
     if usage:
@@ -69,14 +70,15 @@ def test_the_end_has_a_reason_then_what_was_asked_for_then_done(usage: bool, ext
 
 def test_legacy_completions_stream_texts() -> None:
     answer = opened("completion")
-    piece, end, _ = events(answer.pieces(["a"]) + answer.closing(DONE, usage=False, stats=None))
+    piece, end = events(answer.pieces(["a"]) + answer.ending(DONE))
     assert piece["object"] == "text_completion"
     assert piece["id"] == "cmpl-1"
     assert (piece["choices"][0]["text"], end["choices"][0]["text"]) == ("a", "")
 
 
 def whole(chunks: list[Chunk], kind: Any = "chat", extra: Any = None) -> Any:
-    return json.loads(opened(kind).whole(chunks, DONE, extra))
+    answer = opened(kind)
+    return json.loads(answer.whole([answer.choice(chunks, DONE)], DONE, extra))
 
 
 def test_the_whole_answer_is_the_stream_put_together() -> None:

@@ -29,7 +29,8 @@ def refused(body: Any, kind: Kind = "chat") -> BadRequest:
 
 
 SAMPLING: list[tuple[str, Any]] = [
-    ("n", 2),
+    ("n", 0),
+    ("n", 129),
     ("n", "one"),
     ("max_tokens", 0),
     ("max_tokens", -1),
@@ -74,7 +75,7 @@ COMMON: list[tuple[str, Any]] = [
         *((kind, *case) for kind in GOOD for case in COMMON),
         *((kind, *case) for kind in ("chat", "completion") for case in SAMPLING),
         *(("chat", "messages", value) for value in (None, [], "hello", {}, 7)),
-        *(("completion", "prompt", value) for value in (None, [], ["a"], 7, {})),
+        *(("completion", "prompt", value) for value in (None, [], [1], ["a", 1], 7, {})),
         *(("embedding", "input", value) for value in (None, [], "", [""], [1], 7, {}, ["a", None])),
     ],
 )

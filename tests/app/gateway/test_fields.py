@@ -158,7 +158,7 @@ def test_an_alias_means_its_model_however_it_is_written() -> None:
 
 def test_a_completion_that_is_to_echo_remembers_its_prompt() -> None:
     asked = read("completion", echo=True)
-    assert (asked.echo, "echo" in asked.request.body) == ("x", False)
+    assert (asked.echo, "echo" in asked.request.body) == (True, False)
     with pytest.raises(Unsupported):
         read("completion", echo=True, logprobs=1)
 
