@@ -122,7 +122,6 @@ class Parts:
         part = Job(
             run.request,
             Stream(),
-            id=f"{job.id}.{number}",
             scope=job.scope,
             trace=job.trace,
             part=number,
