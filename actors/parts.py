@@ -126,7 +126,10 @@ class Parts:
             trace=job.trace,
             part=number,
             unbegun=self._unbegun,
+            within=job.within,
         )
+        if job.within:
+            part.deadline = job.deadline
         if but is not None and but.at is not None:
             part.avoid = frozenset({but.at})
         run.jobs.append(part)

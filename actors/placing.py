@@ -54,10 +54,7 @@ class Placing:
             return
         now = time.monotonic()
         choice = self._for_peer(job, now) if job.origin is not None else self._for_us(job, now)
-        if isinstance(choice, AllBusy) and self._others_are_left(job, now):
-            turns.wait(job)  # for those who have not failed it
-            turns.seek(job)
-        elif isinstance(choice, AllBusy):
+        if isinstance(choice, AllBusy):
             turns.queue(job, choice)
         elif isinstance(choice, OpenGatewayError):
             if now - self._born < SETTLING and job.origin is None and job.why is None:
@@ -66,13 +63,6 @@ class Placing:
                 turns.refuse(job, choice if isinstance(job.why, AllBusy) else job.why or choice)
         else:
             self._send(job, choice, now)
-
-    def _others_are_left(self, job: Job, now: float) -> bool:
-        """It was failed, and somebody who has not done so is only busy."""
-        if job.origin is not None or job.why is None or isinstance(job.why, AllBusy):
-            return False
-        request = job.request
-        return self._flight.market.untried(request.model, job.scope, job.tried, now, request.needs)
 
     def _for_us(self, job: Job, now: float) -> Choice | OpenGatewayError:
         market, request = self._flight.market, job.request

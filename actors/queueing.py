@@ -26,11 +26,13 @@ class Queueing:
 
     def queue(self, job: Job, busy: AllBusy) -> None:
         why = job.why
-        if why is not None and not isinstance(why, AllBusy) and not self._untried(job):
+        if why is None or isinstance(why, AllBusy):
+            job.why, job.tried = busy, set(job.lasting)
+        elif not self._untried(job):
             # Everyone who is left to try has failed it for another reason than being busy.
             self._flight.turns.refuse(job, why)
             return
-        job.why, job.tried = busy, set(job.lasting)
+        # Else it waits for those who have not failed it: who has is not asked again while they are there.
         job.note("queued", why=busy.message)
         self.wait(job)
         self._flight.turns.seek(job)

@@ -3,7 +3,7 @@ unchanged. What it decides on is known.py's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,16 +116,6 @@ class Market(Known):
     def wanted(self, model: str, scope: str, needs: Mapping[str, str] = NOTHING) -> str:
         """The model that a request gets which names this one, or none; empty where none is served."""
         return model or explain.best_model(self.all_served(), self.default_model, scope, needs)
-
-    def untried(
-        self, model: str, scope: str, tried: Collection[Place], now: float, needs: Mapping[str, str] = NOTHING
-    ) -> bool:
-        """Whether anybody serves it, with slots of its own, who is not among these."""
-        return any(
-            offer.slots and offer.place not in tried and not lacking(needs, served.abilities)
-            for offer, served in self.offers(self.wanted(model, scope, needs), now, None)
-            if in_scope(offer, scope)
-        )
 
     def _doubtful(self, offer: Offer, model: str, now: float) -> bool:
         if isinstance(offer.place, str):
