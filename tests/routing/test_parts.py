@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opengateway.errors import BadRequest
-from opengateway.routing.parts import MOST_PARTS, TEXTS_PER_PART, joined, split
+from opengateway.routing.parts import MOST_PARTS, TEXTS_PER_PART, joined, limited, split
 
 
 def test_choices_of_the_first_prompt_come_first() -> None:
@@ -64,3 +64,8 @@ def test_nonsense_in_a_peers_usage_counts_nothing() -> None:
     row = {"index": "first", "embedding": []}
     whole = joined([{"data": [row], "usage": {"prompt_tokens": "many", "total_tokens": -4}}])
     assert whole["usage"] == {"prompt_tokens": 0, "total_tokens": 0}
+
+
+def test_a_budget_limits_every_part() -> None:
+    parts = split("chat", {"messages": [], "max_completion_tokens": 100}, 3)
+    assert [part.body for part in limited(parts, 7)] == [{"messages": [], "max_tokens": 7}] * 3

@@ -134,6 +134,13 @@ def test_an_answer_ends_where_the_budget_does(tmp_path: Path) -> None:
     assert one.admit(asked(max_tokens=5000)).body["max_tokens"] == 90
 
 
+def test_several_answers_share_what_is_left(tmp_path: Path) -> None:
+    one = caller(tmp_path, tokens=100)
+    assert one.admit(asked(max_tokens=5000), 9).body["max_tokens"] == 10
+    with pytest.raises(BudgetSpent):
+        caller(tmp_path, tokens=100).admit(asked(max_tokens=5000), 91)
+
+
 def test_many_requests_at_once_do_not_each_take_the_rest(tmp_path: Path) -> None:
     first = caller(tmp_path, tokens=100)
     second = Caller(first.key, first.usage)
