@@ -56,8 +56,7 @@ class _Run:
     began: float = 0.0
     ended: float = 0.0
     finished: Finished | None = None
-    route: Route | None = None
-    cost: int = 0
+    routes: list[Route] = field(default_factory=list)
     chunks: list[Chunk] = field(default_factory=list)
 
 
@@ -153,9 +152,8 @@ class Parts:
             else:
                 chunks += more
         if not run.ended:
-            run.ended, run.finished, run.route = time.monotonic(), part.stream.finished, part.stream.route
-            run.chunks = chunks
-            run.cost = sum(job.stream.cost or 0 for job in run.jobs)
+            run.ended, run.finished, run.chunks = time.monotonic(), part.stream.finished, chunks
+            run.routes = part.stream.routes or [route for route in (part.stream.route,) if route]
             if self._shows_at_once:
                 await self._show(run, chunks, last=True)
 
@@ -188,8 +186,13 @@ class Parts:
 
     def _finish(self) -> None:
         stream, runs = self._job.stream, self._runs
-        stream.opened(self._route())
-        stream.cost = sum(run.cost for run in runs)
+        stream.routes = self._routes()
+        if stream.routes:
+            stream.opened(stream.routes[0])
+        for run in runs:
+            for job in run.jobs:
+                if job.stream.cost is not None:
+                    stream.charge(job.id.encode(), job.stream.cost)
         if self._job.request.kind == "embedding":
             stream.put([joined([chunk for run in runs for chunk in run.chunks if isinstance(chunk, dict)])])
         elif not self._shows_at_once:
@@ -207,15 +210,10 @@ class Parts:
             )
         )
 
-    def _route(self) -> Route:
-        """Everyone who took part: nodes and rings by commas, the nearest ring first."""
-        routes = [run.route for run in self._runs if run.route is not None]
-        rings = sorted({route.ring for route in routes}, key=RINGS.index)
-        nodes = dict.fromkeys(route.node for route in routes)
-        names = dict.fromkeys(route.name for route in routes)
-        engines = dict.fromkeys(route.engine for route in routes)
-        model = routes[0].model if routes else self._job.request.model
-        return Route(",".join(nodes), ",".join(names), ",".join(rings), model, ",".join(engines))
+    def _routes(self) -> list[Route]:
+        """Everyone who took part, the nearest first."""
+        taken = {route.node: route for run in self._runs for route in run.routes}
+        return sorted(taken.values(), key=lambda route: RINGS.index(route.ring))
 
     # -- the slow ones ---------------------------------------------------------------------------
 

@@ -50,7 +50,7 @@ def answered(bench: Bench, order: Dispatch, *chunks: Chunk, finished: Finished =
         stream = order.job.stream
         stream.opened(Route("peer", "peer", order.ring, "m", "gate"))
         stream.put(chunks)
-        stream.cost = cost
+        stream.charge(order.rid, cost)
         stream.finish(finished)
 
     bench.io.call(write)
