@@ -2,7 +2,7 @@
 # Installs OpenGateway for this user, without root: an own virtual environment, `opengateway` and
 # `opengateway-audit` on PATH. Run it again to upgrade; configuration, key and ledger are kept.
 #
-#   tools/install.sh [--service]            install or upgrade; --service: start it at login (systemd)
+#   tools/install.sh [--service]            install or upgrade; --service: start it at login (systemd, launchd)
 #   tools/install.sh --uninstall [--purge]  remove it; --purge also removes the home with key and credit
 #
 # OPENGATEWAY_SOURCE    what pip installs (a requirement, path or URL); the checkout of this file if not set
@@ -11,7 +11,6 @@ set -euo pipefail
 
 share="${XDG_DATA_HOME:-$HOME/.local/share}/opengateway"
 bin="$HOME/.local/bin"
-unit="${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user/opengateway.service"
 node_home="${OPENGATEWAY_HOME:-$HOME/.opengateway}"
 commands="opengateway opengateway-audit"
 scratch=""
@@ -55,8 +54,6 @@ source_to_install() { # prints what pip gets
 
 is_ours() { case "$(readlink "$1" 2>/dev/null || true)" in "$share"/*) return 0 ;; *) return 1 ;; esac; }
 
-has_systemd() { command -v systemctl >/dev/null 2>&1 && systemctl --user show-environment >/dev/null 2>&1; }
-
 install_it() { # SERVICE
     local python source command
     for command in $commands; do
@@ -97,40 +94,14 @@ install_it() { # SERVICE
     fi
 }
 
-install_service() {
-    mkdir -p "$(dirname "$unit")"
-    cat >"$unit" <<UNIT
-[Unit]
-Description=OpenGateway node
-After=network-online.target
-
-[Service]
-ExecStart="$share/venv/bin/opengateway" start --foreground
-Restart=on-failure
-RestartSec=5
-Environment="OPENGATEWAY_HOME=$node_home"
-
-[Install]
-WantedBy=default.target
-UNIT
-    if ! has_systemd; then
-        say "wrote $unit, but this session has no systemd for users: start the node with  opengateway start"
-        return
-    fi
-    systemctl --user daemon-reload
-    systemctl --user enable --quiet opengateway.service
-    systemctl --user restart opengateway.service
-    say "the node runs now and starts when you log in; without a login too after:  loginctl enable-linger"
-}
+install_service() { OPENGATEWAY_HOME="$node_home" "$bin/opengateway" service install; }
 
 uninstall_it() { # PURGE
     local command
-    if [ -e "$unit" ]; then
-        if has_systemd; then systemctl --user disable --now --quiet opengateway.service || true; fi
-        rm -f "$unit"
-        if has_systemd; then systemctl --user daemon-reload || true; fi
+    if [ -x "$share/venv/bin/opengateway" ]; then
+        OPENGATEWAY_HOME="$node_home" "$share/venv/bin/opengateway" service remove >/dev/null 2>&1 || true
+        OPENGATEWAY_HOME="$node_home" "$share/venv/bin/opengateway" stop >/dev/null 2>&1 || true
     fi
-    if [ -x "$share/venv/bin/opengateway" ]; then "$share/venv/bin/opengateway" stop >/dev/null 2>&1 || true; fi
     for command in $commands; do
         if is_ours "$bin/$command"; then rm -f "$bin/$command"; fi
     done

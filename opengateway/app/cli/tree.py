@@ -22,7 +22,9 @@ from opengateway.app.cli import (
     membership,
     model_files,
     prompt,
+    service,
     settings,
+    top,
 )
 from opengateway.app.cli import map as network_map
 
@@ -70,6 +72,7 @@ def build() -> typer.Typer:
     add(NODE, lifecycle.restart)
     add(NODE, lifecycle.status)
     add(NODE, dashboard.dashboard)
+    add(NODE, top.top)
     add(NETWORK, prompt.prompt)
     add(NETWORK, membership.peers)
     add(NETWORK, network_map.show_map, "map")
@@ -96,6 +99,7 @@ def build() -> typer.Typer:
     app.add_typer(keys.app, name="keys", rich_help_panel=UPKEEP)
     add(UPKEEP, logs.logs)
     add(UPKEEP, doctor.doctor)
+    app.add_typer(service.app, name="service", rich_help_panel=UPKEEP)
     add(UPKEEP, lifecycle.version)
     return app
 

@@ -22,6 +22,7 @@ from actors.messages import (
     DescribeMachine,
     Disconnect,
     Export,
+    ListJobs,
     Measure,
 )
 from opengateway.app.gateway.errors import error_response, plain
@@ -62,6 +63,7 @@ class Control:
             get("/node/eligible", self.eligible),
             get("/node/models", self.models),
             get("/node/actors", self.actors),
+            get("/node/jobs", self._list(parts.scheduler, ListJobs, "jobs")),
             get("/node/actors/stack", self.stack),
             get("/node/ledger/balance", self._plain(parts.ledger, DescribeBalance)),
             get("/node/ledger/history", self.history),
