@@ -13,6 +13,7 @@ from opengateway.app.cli import (
     credit,
     dashboard,
     doctor,
+    examples,
     invite,
     key,
     keys,
@@ -101,6 +102,7 @@ def build() -> typer.Typer:
     add(UPKEEP, doctor.doctor)
     app.add_typer(service.app, name="service", rich_help_panel=UPKEEP)
     add(UPKEEP, lifecycle.version)
+    examples.add_to(app)
     return app
 
 
