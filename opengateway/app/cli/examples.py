@@ -120,6 +120,10 @@ EXAMPLES: Final[dict[str, Examples]] = {
     "key show": (("opengateway key show", "the node's id"),),
     "key backup": (("opengateway key backup ada.key.backup", "encrypted with a passphrase"),),
     "key restore": (("opengateway key restore ada.key.backup", "the node is itself again, on another disk"),),
+    "keys": (("opengateway keys list", "who else may use this node"),),
+    "keys add": (("opengateway keys add laptop", "a key for another user or machine; shown once"),),
+    "keys list": (("opengateway keys list", "the keys, what they may use, and what they used"),),
+    "keys revoke": (("opengateway keys revoke laptop", "end a key at once"),),
     "logs": (
         ("opengateway logs -f", "follow what the node says"),
         ("opengateway logs -n 200", "the last 200 lines"),
