@@ -231,7 +231,7 @@ class Parts:
                 continue
             if self._shows_at_once and job.stream.first_at is not None:
                 continue
-            job.note("slow", ms=round((now - job.begun) * 1000))
+            job.note("slow", ms_running=round((now - job.begun) * 1000))
             begun.add(self._begin(run, but=job))
         return begun
 

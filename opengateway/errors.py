@@ -8,8 +8,8 @@ and peers go by it (it travels on the wire), and `status` is what HTTP answers w
      |    +-- ConfigInvalid, UnknownRegion, HomeBusy, NotRunning, PortTaken, DiskFull, IdentityUnreadable,
      |         LedgerMismatch
      +-- RequestError           one request fails, the node goes on
-     |    +-- BadRequest (Unsupported), Unauthorized, UnknownModel, ContextTooLong, NotEnoughCredit,
-     |    |    LedgerRefused, LedgerReadOnly, VoucherMissing, StampMissing, HeadMissing
+     |    +-- BadRequest (Unsupported), Unauthorized, UnknownModel, UnknownRequest, ContextTooLong,
+     |    |    NotEnoughCredit, LedgerRefused, LedgerReadOnly, VoucherMissing, StampMissing, HeadMissing
      |    |    (OfferOutdated is a LedgerRefused)
      |    +-- AllBusy, DeadlinePassed, EngineUnavailable, EngineFailed, WorkerLost, AnswerBrokenOff,
      |         Cancelled
@@ -190,6 +190,13 @@ class UnknownModel(RequestError):
     """Nobody that can be reached serves this model."""
 
     code = "model_not_found"
+    status = 404
+
+
+class UnknownRequest(RequestError):
+    """No such request is remembered."""
+
+    code = "request_unknown"
     status = 404
 
 

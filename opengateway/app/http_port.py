@@ -23,6 +23,7 @@ from opengateway.app.gateway.picture import Parts
 from opengateway.app.gateway.quote_routes import QuoteRoutes
 from opengateway.app.gateway.responses_api import ResponsesApi
 from opengateway.app.gateway.server import HttpServer
+from opengateway.app.gateway.trace_routes import TraceRoutes
 from opengateway.app.scrape import Scrape
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def _routes(node: Node, meter: Meter) -> list[web.RouteDef]:
         models,
         credit,
         quote,
+        TraceRoutes(node.scheduler),
         scrape,
         dashboard,
     )

@@ -32,7 +32,7 @@ class Trace:
     left_out: int = 0
 
     def add(self, now: float, what: str, **facts: Any) -> None:
-        """`what` is one word: the tables of docs/TRACE.md and `opengateway trace` have them all."""
+        """`what` is one word: the tables of docs/SEARCH.md and `opengateway trace` have them all."""
         if len(self.events) < MOST_EVENTS:
             self.events.append((now, what, facts))
         else:

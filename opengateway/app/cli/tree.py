@@ -26,6 +26,7 @@ from opengateway.app.cli import (
     service,
     settings,
     top,
+    trace,
 )
 from opengateway.app.cli import map as network_map
 
@@ -75,6 +76,7 @@ def build() -> typer.Typer:
     add(NODE, dashboard.dashboard)
     add(NODE, top.top)
     add(NETWORK, prompt.prompt)
+    add(NETWORK, trace.trace)
     add(NETWORK, membership.peers)
     add(NETWORK, network_map.show_map, "map")
     add(NETWORK, membership.clusters)
