@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import random
 import threading
 import time
 from collections import Counter
@@ -147,6 +149,63 @@ def test_after_every_crash_the_books_of_both_agree(pair: tuple[Node, Node]) -> N
             address.tell(Poison(), express=True)
             until(lambda a=address: a.life >= 2 and a.state == "running", f"{name} lives again", RECOVERY_S)
             until(lambda: ask(asking) == 200, "prompts are answered again", RECOVERY_S)
+
+    def balance(node: Node) -> dict[str, Any]:
+        return node.ledger.ask(DescribeBalance()).get(timeout=TIMEOUT_S)
+
+    until(lambda: balance(asking)["held"] == 0, "nothing is held")
+    until(lambda: balance(asking)["spent"] == balance(serving)["earned"] > 0, "both agree")
+
+
+def crash(address: Address[Any]) -> None:
+    """Also where no message is ever looked at: the gateway only lives and dies."""
+
+    def breaks(message: object) -> object:
+        raise RuntimeError(f"crash on {type(message).__name__}")
+
+    assert address.actor is not None
+    address.actor.on_receive = breaks  # type: ignore[method-assign]
+    assert address.tell(object(), express=True), address
+
+
+CRASHES = int(os.environ.get("OPENGATEWAY_CRASHES", "3"))
+"""Of each actor of each node, in the slow suite."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+def test_whichever_actor_crashes_at_whatever_moment_prompts_are_answered_again(
+    pair: tuple[Node, Node],
+) -> None:
+    """Every actor below the root, supervisors too, in an order drawn from a seed. Each crash is forgiven once
+    it is over: that too many in a row go up to the supervisor has its own tests."""
+    from actors.messages import DescribeBalance
+
+    asking, serving = pair
+    seed = int(os.environ.get("OPENGATEWAY_SEED") or random.randrange(1 << 32))
+    print(f"OPENGATEWAY_SEED={seed}")
+    targets = [address for node in pair for depth, address in node.root.walk() if depth > 0]
+    crashes = [address for address in targets for _ in range(CRASHES)]
+    random.Random(seed).shuffle(crashes)
+    took: dict[str, list[float]] = {}
+    with Load(asking) as load:
+        for address in crashes:
+            life, began = address.life, time.monotonic()
+            crash(address)
+            until(
+                lambda a=address, b=life: a.life > b and a.state == "running", f"{address} lives", RECOVERY_S
+            )
+            until(lambda: ask(asking) == 200, f"prompts are answered after {address}", RECOVERY_S)
+            took.setdefault(address.name, []).append(time.monotonic() - began)
+            for node in pair:
+                for _, one in node.root.walk():
+                    one.failures = 0
+    for name, seconds in took.items():
+        print(f"{name}: {len(seconds)} crashes, answered again after {max(seconds):.2f} s at most")
+    print(f"requests meanwhile: {dict(load.statuses)}")
+    assert all(node.root.life == 1 and node.root.state == "running" for node in pair)
+    assert all(max(seconds) < RECOVERY_S for seconds in took.values()), took
+    assert set(load.statuses) <= {200, 404, 500, 502, 503, 0}, load.statuses
 
     def balance(node: Node) -> dict[str, Any]:
         return node.ledger.ask(DescribeBalance()).get(timeout=TIMEOUT_S)
