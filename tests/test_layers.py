@@ -21,11 +21,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LADDER = (
     ("errors", "units", "closest", "download"),
-    ("identity", "home", "regions"),
+    ("identity", "home", "regions", "hours"),
     ("wire", "schema", "models", "keys"),
     ("sections",),
     ("config",),
-    ("ledger", "discovery", "routing", "engines", "transport"),
+    ("ledger", "discovery", "routing", "engines", "transport", "batch"),
     ("app",),
 )
 RUNG = {name: rung for rung, names in enumerate(LADDER) for name in names}

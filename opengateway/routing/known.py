@@ -131,8 +131,9 @@ class Known:
         return sum(len(self._begun.get(name, ())) for name in self._workers)
 
     def counts(self) -> dict[str, int]:
-        """Slots of this node's engines, and how many of them are busy."""
-        return {"slots": self.slots(), "busy": self.busy()}
+        """Slots of this node's engines, how many of them are busy, and all slots in reach."""
+        peers = sum(peer.slots for peer in self._peers.values() if peer.models)
+        return {"slots": self.slots(), "busy": self.busy(), "capacity": self.slots() + peers}
 
     def may_return(self, wanted: str, now: float) -> bool:
         fresh = {name for name, at in self._vanished.items() if now - at < RETURNING}

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from opengateway.app.cli import (
     actors,
+    batch,
     bootstrap,
     credit,
     dashboard,
@@ -77,6 +78,7 @@ def build() -> typer.Typer:
     add(NODE, top.top)
     add(NETWORK, prompt.prompt)
     add(NETWORK, trace.trace)
+    add(NETWORK, batch.batch)
     add(NETWORK, membership.peers)
     add(NETWORK, network_map.show_map, "map")
     add(NETWORK, membership.clusters)
