@@ -4,51 +4,56 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from actors.kernel import Actor
 from actors.messages import DescribeMachine, GaugeMessage, Measure, Tick
-from opengateway.models.machine import Load, LoadMeter, Machine
+from opengateway.models.idle import Lending, Policy
+from opengateway.models.machine import LoadMeter, Machine
 
-LOAD_PERIOD = 5.0
-"""Seconds between looks at the load: the owner's own work is to be noticed within 5 s."""
-BUSY_PERCENT = 25.0
-"""Of all cores, by programs that are not ours: a game or a compiler; a browser that is read stays below."""
-QUIET_LOOKS = 3
-"""Looks in a row without the owner before the machine is lent again: 15 s, the pauses of somebody typing."""
+LOAD_PERIOD = 2.5
+"""Seconds between looks at the load: the owner's own work is to be noticed within 5 s, also if it began in
+the middle of a look and was half of it only."""
 
 
 class Gauge(Actor[GaugeMessage]):
-    """`owner_busy` is told of every change; None where the owner lends the machine in any case."""
+    """`paused` is told why the machine is not lent, and "" when it is again."""
 
     def __init__(
         self,
         folder: Path,
         *,
         measured: Callable[[Machine], object],
-        owner_busy: Callable[[bool], object] | None = None,
+        policy: Policy,
+        paused: Callable[[str], object],
+        engines_elsewhere: bool = False,
     ) -> None:
+        """`engines_elsewhere`: engines run that we have not started; what they use is not the owner's
+        work."""
         super().__init__()
         self._folder = folder
         self._measured = measured
-        self._meter = LoadMeter(folder)
+        self._meter = LoadMeter(folder, engines_elsewhere=engines_elsewhere)
         self._load = self._meter.read()
         self._machine: Machine
         self._at = 0.0
-        self._owner_busy = owner_busy
-        self._busy = False
-        self._quiet = 0
+        self._lending, self._paused = Lending(policy), paused
 
     def on_start(self) -> None:
         self._measure()
+        self._look()
         self.address.tell_later(LOAD_PERIOD, Tick(), replace=True)
+
+    def on_exit(self) -> None:
+        self._meter.close()
 
     def on_receive(self, message: GaugeMessage) -> Any:
         match message:
             case Tick():
                 self._load = self._meter.read()
-                self._look_for_the_owner(self._load)
+                self._look()
                 self.address.tell_later(LOAD_PERIOD, Tick(), replace=True)
             case Measure():
                 self._measure()
@@ -57,15 +62,9 @@ class Gauge(Actor[GaugeMessage]):
                 return self._describe()
         return None
 
-    def _look_for_the_owner(self, load: Load) -> None:
-        if self._owner_busy is None:
-            return
-        busy = load.owner_cpu_percent > BUSY_PERCENT or load.plugged is False
-        self._quiet = 0 if busy else self._quiet + 1
-        if busy == self._busy or (self._busy and self._quiet < QUIET_LOOKS):
-            return
-        self._busy = busy
-        self._owner_busy(busy)
+    def _look(self) -> None:
+        if self._lending.look(self._load, datetime.now().astimezone()):
+            self._paused(self._lending.why)
 
     def _measure(self) -> None:
         self._machine = Machine.measure(self._folder)
@@ -77,5 +76,6 @@ class Gauge(Actor[GaugeMessage]):
         return {
             "machine": self._machine.as_json(),
             "load": self._load.as_json(),
+            "paused": self._lending.why,
             "measured_s_ago": time.monotonic() - self._at,
         }

@@ -491,10 +491,10 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnerBusy:
-    """The owner began or stopped using the machine, which is lent only when it is idle."""
+class Paused:
+    """Why the machine is not lent now, for its owner; empty: it is lent again."""
 
-    busy: bool
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -587,7 +587,7 @@ RegistryMessage: TypeAlias = (
     | Reached
     | WorkerChanged
     | Measured
-    | OwnerBusy
+    | Paused
     | ClustersRead
     | Found
     | Located

@@ -48,8 +48,10 @@ class OwnRecord:
     host: str = "*"
     port: int = 0
     contributes: bool = True
-    paused: bool = False
-    """The owner needs the machine, and lends it only when it is idle."""
+    paused: str = ""
+    """Why the owner does not lend the machine now, in his own words: peers hear only that it is paused."""
+    lent_slots: int = 0
+    """The most that peers get; 0: all."""
     private: bool = False
     """The network has a secret."""
     reached: Reached = NOT_REACHED
@@ -102,13 +104,14 @@ class OwnRecord:
         """Why peers are not served now; empty if they are. May be called from any thread."""
         if not self.contributes:
             return "this node does not serve others"
-        return "this node is paused: its owner is using the machine" if self.paused else ""
+        return "this node is paused: its owner does not lend it now" if self.paused else ""
 
     def sign(self) -> bytes:
         """Make it anew, with a higher sequence number."""
         now = self.now_ms()
         offers = [_offer(model) for _, model in self.offers() if self.contributes][:MODELS]
         slots = sum(v.slots for v in self.workers.values() if v.state == "running") if offers else 0
+        slots = min(slots, self.lent_slots) if self.lent_slots else slots
         self.problem = ""
         while True:
             record = NodeRecord(
@@ -178,6 +181,7 @@ class OwnRecord:
             "record_problem": self.problem,
             "cluster_warning": self.registry.warning,
             "state": self.record.state if self.record else "client",
+            "paused": self.paused,
         }
 
     def stale(self) -> bool:

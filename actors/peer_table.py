@@ -87,6 +87,7 @@ def _row(roster: Roster, session: Session, error_ms: int) -> dict[str, Any]:
         "why": "",
         "models": [offer.name for offer in record.models],
         "slots": record.slots,
+        "paused": record.state == "paused",
         "endpoint": session.endpoint or next(iter(record.endpoints), ""),
         "best_ms": session.best_ms,
         "place_disproved": session.peer in roster.judged.disproved,

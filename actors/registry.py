@@ -36,7 +36,7 @@ from actors.messages import (
     Locate,
     Located,
     Measured,
-    OwnerBusy,
+    Paused,
     PeerDown,
     PeerSaid,
     PeersChanged,
@@ -159,8 +159,8 @@ class Registry(Actor[RegistryMessage]):
             case ClustersRead(registry):
                 self._own.registry = registry
                 self._advertise()
-            case OwnerBusy(busy):
-                self._own.paused = busy
+            case Paused(why):
+                self._own.paused = why
                 self._advertise()
             case Measured(machine):
                 self._roster.machine = machine

@@ -199,7 +199,7 @@ class Roster:
                 session.record.name or short(session.peer),
                 self.ring(session),
                 session.rtt_ms,
-                session.record.slots,
+                session.record.slots if session.record.state == "ready" else 0,
                 self._usable(session),
                 session.record.offer,
                 self.quiet(session),
@@ -208,8 +208,8 @@ class Roster:
         )
 
     def _usable(self, session: Session) -> tuple[ServedModel, ...]:
-        if session.record.state != "ready":
-            return ()
+        if session.record.state == "client":
+            return ()  # one that is paused keeps its models and has no slots: they are waited for
         ring = self.ring(session)
         offers = [o for o in session.record.models if offered(ring, demo=o.demo, private=self.private)]
         return tuple(_served(offer) for offer in offers)

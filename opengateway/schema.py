@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar, cast
 from opengateway import regions
 from opengateway.closest import closest
 from opengateway.errors import UnknownRegion
+from opengateway.hours import read_span
 from opengateway.identity import from_base32
 
 T = TypeVar("T")
@@ -75,6 +76,7 @@ _WANTS: Final = {
     "endpoints": 'a list of "host:port"',
     "entries": 'a list of "host:port", each with "ID@" before it if only that node may answer',
     "words": "a list of words",
+    "hours": 'a list of times such as "22:00-07:00" or "mon-fri 18:00-23:30"',
     "aliases": 'an object of names and the models that they mean, such as {"gpt-4o-mini": "llama3.2"}',
     "origins": 'a list of origins such as "https://chat.example.org"',
     "node": "a node's id (52 letters and digits, as `opengateway key show` prints it)",
@@ -156,6 +158,13 @@ def _is_entry(text: Any) -> bool:
     return _is_endpoint(where) and (not at or _is_node(name))
 
 
+def _is_span(text: Any) -> bool:
+    try:
+        return bool(read_span(text))
+    except (ValueError, AttributeError):
+        return False
+
+
 def _is_node(text: Any) -> bool:
     try:
         return bool(from_base32(text))
@@ -182,6 +191,7 @@ def _is_origin(text: Any) -> bool:
 
 _ITEMS: Final = {
     "nodes": _is_node,
+    "hours": _is_span,
     "entries": _is_entry,
     "words": _is_word,
     "aliases": _is_alias,

@@ -90,6 +90,12 @@ class EngineConfig:
 @dataclass(frozen=True, slots=True)
 class ContributeConfig:
     when: str = setting("always", "when others may use this machine", one_of=("always", "idle", "never"))
+    hours: tuple[str, ...] = setting(
+        (), "only then: 22:00-07:00, mon-fri 18:00-23:30, sat+sun 00:00-24:00", form="hours"
+    )
+    on_battery: bool = setting(default=False, doc="also while the machine runs on battery")
+    busy_percent: int = setting(25, "of CPU or GPU by your own programs is not idle", least=1, most=100)
+    cpu_percent: int = setting(100, "of the CPU cores that a started engine may use", least=1, most=100)
     slots: int = setting(0, "how many slots others may use; 0 is all", most=256)
     friends: tuple[str, ...] = setting((), "ids of nodes that go before others", form="nodes")
 

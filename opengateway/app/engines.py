@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ class Engines:
     config: EngineConfig
     backoff: Backoff
     make_worker: Callable[[Engine], InferenceWorker]
+    cpu_percent: int = 100
+    """Of the cores, for an engine that we start and that has no number of threads of its own."""
     workers: dict[str, Address[WorkerMessage]] = field(default_factory=dict)
     running: dict[str, Engine] = field(default_factory=dict)
     views: dict[str, WorkerView] = field(default_factory=dict)
@@ -93,10 +96,15 @@ class Engines:
             given.api_key,
             given.model,
             given.slots or None,
-            given.threads or None,
+            given.threads or self._share(),
             given.context or None,
             given.abilities,
         )
+
+    def _share(self) -> int | None:
+        if self.cpu_percent >= 100:
+            return None
+        return max(1, (os.cpu_count() or 1) * self.cpu_percent // 100)
 
 
 def _label(engine: Engine) -> str:

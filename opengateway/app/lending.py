@@ -5,13 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actors.gauge import Gauge
-from actors.messages import OwnerBusy
+from actors.messages import Paused
+from opengateway.hours import read_span
+from opengateway.models.idle import Policy
+from opengateway.sections import ContributeConfig
 
 if TYPE_CHECKING:
     from opengateway.app.node import Node
 
 
 def gauge(node: Node) -> Gauge:
-    lent_when_idle = node.config.contribute.when == "idle"
-    told = (lambda busy: node.registry.tell(OwnerBusy(busy))) if lent_when_idle else None
-    return Gauge(node.home.path, measured=node.measured, owner_busy=told)
+    return Gauge(
+        node.home.path,
+        measured=node.measured,
+        policy=policy_of(node.config.contribute),
+        paused=lambda why: node.registry.tell(Paused(why)),
+        engines_elsewhere=node.config.engine.kind in ("auto", "ollama", "openai"),
+    )
+
+
+def policy_of(contribute: ContributeConfig) -> Policy:
+    return Policy(
+        contribute.when,
+        tuple(read_span(text) for text in contribute.hours),
+        on_battery=contribute.on_battery,
+        busy_percent=float(contribute.busy_percent),
+    )

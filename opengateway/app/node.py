@@ -90,7 +90,9 @@ class Node:
         self.token = home.new_control_token()
         self.region = config.place
         self.io, self.meter = IoLoop(), Meter()
-        self.engines = Engines(home, config.engine, WORLD, self._worker)
+        self.engines = Engines(
+            home, config.engine, WORLD, self._worker, cpu_percent=config.contribute.cpu_percent
+        )
         self.facts = facts_of(home, config, self.identity, self.net, http_url=lambda: self.http.url)
         self._assemble()
 
@@ -141,6 +143,7 @@ class Node:
             _now_ms,
             host=self.config.wire.host,
             contributes=self.config.contribute.when != "never",
+            lent_slots=self.config.contribute.slots,
             private=bool(self.config.network.secret),
             seq_file=SeqFile(self.home.record_seq),
         )

@@ -11,6 +11,8 @@ import os
 import platform
 import shutil
 import time
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +21,12 @@ import psutil
 
 from opengateway.models.gpus import Gpu, gpus
 from opengateway.models.limits import Limits, limits
+from opengateway.models.nvml import open_nvml
 
+ENGINES: Final = frozenset(
+    {"ollama", "ollama_llama_se", "llama-server", "vllm", "vllm::enginecor", "lm studio", "lms"}
+)
+"""Names of processes, in lower case. The kernel cuts them after 15 characters."""
 FIRST_LOOK_S: Final = 0.1
 """Ten ticks of the kernel's CPU clock: the least over which a percentage means something."""
 
@@ -92,6 +99,8 @@ class Load:
     battery_percent: float | None
     """None where there is no battery."""
     plugged: bool | None
+    owner_gpu_percent: float | None = None
+    """The same of the GPU that he uses most; None where nobody can say (NVIDIA's driver can)."""
 
     def as_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -105,9 +114,12 @@ class LoadMeter:
     reading later).
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, engines_elsewhere: bool = False) -> None:
+        """`engines_elsewhere`: programs named as engines count as ours, whoever has started them."""
         self._home = home
+        self._engines_elsewhere = engines_elsewhere
         self._limits: Limits = limits()
+        self._nvml = open_nvml()
         psutil.cpu_percent(interval=None)  # its first answer is always 0
         self._clock = psutil.cpu_times()
         self._ours = self._own_seconds()
@@ -127,19 +139,34 @@ class LoadMeter:
             disk_free_bytes=disk(self._home)[1],
             battery_percent=battery,
             plugged=plugged,
+            owner_gpu_percent=self._owner_gpu(ours),
         )
+
+    def close(self) -> None:
+        if self._nvml is not None:
+            self._nvml.close()
+            self._nvml = None
+
+    def _owner_gpu(self, ours: Mapping[int, float]) -> float | None:
+        if self._nvml is None:
+            return None
+        used: Counter[int] = Counter()
+        for use in self._nvml.uses():
+            if use.pid not in ours:
+                used[use.gpu] += round(use.percent)
+        return float(max(used.values(), default=0))
 
     def _ram_free(self) -> int:
         free = psutil.virtual_memory().available
         left = self._limits.memory_left()
         return free if left is None else min(free, left)
 
-    @staticmethod
-    def _own_seconds() -> dict[int, float]:
+    def _own_seconds(self) -> dict[int, float]:
         found: dict[int, float] = {}
         try:
             me = psutil.Process()
-            for process in (me, *me.children(recursive=True)):
+            elsewhere = _engines() if self._engines_elsewhere else []
+            for process in (me, *me.children(recursive=True), *elsewhere):
                 try:
                     times = process.cpu_times()
                 except psutil.Error:  # gone meanwhile
@@ -148,6 +175,11 @@ class LoadMeter:
         except psutil.Error:
             pass
         return found
+
+
+def _engines() -> list[psutil.Process]:
+    """Programs that answer for us without being our children: Ollama's, vLLM's, llama.cpp's, LM Studio's."""
+    return [one for one in psutil.process_iter(["name"]) if (one.info["name"] or "").lower() in ENGINES]
 
 
 _meter: LoadMeter | None = None

@@ -143,8 +143,9 @@ def warnings(  # noqa: PLR0917 - six sources of trouble
             found.append(_warn(f"this computer's clock: {clock['text']}", FIX))
         if (me.get("places") or {}).get("ours"):
             found.append(_warn(f"this node is not in {facts.region}: {MISPLACED}", PLACE_FIX))
-        if me.get("state") == "paused":
-            found.append(_warn("paused: you use this machine", "to lend it anyway: contribute.when always"))
+        if me.get("paused") and me.get("state") != "client":
+            hint = "`opengateway config get contribute` shows when you lend it"
+            found.append(_warn(f"others are not served now: {me['paused']}", hint))
         if not peers:
             for endpoint, why in list((me.get("dial_errors") or {}).items())[:3]:
                 found.append(
