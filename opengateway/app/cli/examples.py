@@ -39,6 +39,11 @@ EXAMPLES: Final[dict[str, Examples]] = {
         ("opengateway top --count 1", "one look in plain lines"),
         ("opengateway top --plain --interval 10 >> node.txt", "a record to read later"),
     ),
+    "batch": (
+        ("opengateway batch in.jsonl out.jsonl", "answer a file; the same command goes on after a stop"),
+        ("opengateway batch in.jsonl out.jsonl -m llama3.1:8b", "by this model, whatever the lines say"),
+        ("opengateway batch in.jsonl out.jsonl --retry-failed", "ask again what was an error"),
+    ),
     "prompt": (
         ('opengateway prompt "Why is the sky blue?"', "ask; the answer comes as it is made"),
         ('opengateway prompt "What is 2+2?" --stats', "and who answered, how fast, for how much"),
