@@ -25,7 +25,8 @@ from actors.messages import (
 )
 from actors.recount import Count, FindEngine, Recount
 from actors.together import Together
-from opengateway.engines.asking import Asker, Ticket
+from opengateway.engines.asking import Asker
+from opengateway.engines.ticket import Ticket
 from opengateway.errors import OpenGatewayError
 from opengateway.identity import short
 from opengateway.units import NodeId

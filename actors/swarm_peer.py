@@ -151,6 +151,8 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
     async def _describe(self) -> dict[str, Any]:
         counters = dict(self._wire.counters)
         counters |= {f"asking_{key}": value for key, value in self._switchboard.asker.counters.items()}
+        vigil = self._switchboard.outgoing.vigil
+        counters |= {f"vigil_{key}": value for key, value in vigil.counters.items()}
         counters |= self._switchboard.testimony.counters()
         counters |= {f"gossip_{key}": value for key, value in self._switchboard.gossip.counters.items()}
         counters |= {f"dial_back_{key}": value for key, value in self._switchboard.reach.counters.items()}

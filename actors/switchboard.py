@@ -32,8 +32,9 @@ from actors.messages import (
     Unserved,
     Vouched,
 )
+from actors.outgoing import Outgoing
 from actors.pathfinder import Pathfinder
-from actors.paying import Paying, value_of
+from actors.paying import value_of
 from actors.quotes import Quotes
 from actors.reach import Reach, Where
 from actors.recount import FindEngine
@@ -42,13 +43,12 @@ from actors.rumours import Rumours
 from actors.testimony import Testimony
 from opengateway.discovery.record import offer_of
 from opengateway.engines.answering import Answerer
-from opengateway.engines.asking import Asker
 from opengateway.engines.incoming import Incoming
 from opengateway.engines.quotation import open_quote, sign_quote
 from opengateway.engines.refusal import open_refusal
-from opengateway.engines.stream import Finished, Route
+from opengateway.engines.stream import Finished
 from opengateway.errors import AllBusy, NotEnoughCredit, OpenGatewayError
-from opengateway.identity import Identity, short
+from opengateway.identity import Identity
 from opengateway.units import NetworkId, NodeId
 from opengateway.wire.continue_messages import Continue
 from opengateway.wire.hub import Wire
@@ -125,9 +125,19 @@ class Switchboard:
             own_record=lambda: self.own_record(),  # noqa: PLW0108 - set later
             registry=registry,
         )
-        self.asker = Asker(net, self.send, self.hang_up)
+        self.outgoing = Outgoing(
+            io,
+            net,
+            ledger,
+            scheduler,
+            same_model=same_model,
+            send=self.send,
+            hang_up=self.hang_up,
+            roll=lambda: self.wire.roll,
+            round_trip=self._round_trip,
+        )
+        self.asker, self.paying = self.outgoing.asker, self.outgoing.paying
         self.earning = Earning(io, ledger, send=self.send)
-        self.paying = Paying(io, ledger, scheduler, self.asker, same_model=same_model, send=self.send)
         self.quotes = Quotes(
             io,
             scheduler,
@@ -240,23 +250,7 @@ class Switchboard:
     # -- our requests at peers ---------------------------------------------------------------
 
     def dispatch(self, order: Dispatch) -> None:
-        self.testimony.showing.before(order, self._dispatch)
-
-    def _dispatch(self, order: Dispatch) -> None:
-        job = order.job
-        route = Route(short(order.peer), order.peer_name, order.ring, job.request.model)
-        counted = self.paying.recounted(order)
-        self.asker.ask(
-            order.peer,
-            job.request,
-            job.stream,
-            route,
-            deadline_ms=int(max(0.0, job.deadline - time.monotonic()) * 1000),
-            opening=order.entry,
-            salt=order.rid,
-            ended=lambda ticket: self.paying.ended(order, ticket, counted),
-            vouch=(lambda ticket: self.paying.vouch(order, ticket)) if order.entry else None,
-        )
+        self.testimony.showing.before(order, self.outgoing.dispatch)
 
     # -- peers' requests at this node ----------------------------------------------------------
 

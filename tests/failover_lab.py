@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import random
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeAlias
 
 import psutil
 from harness import Node, private_network, until
@@ -29,6 +30,9 @@ ASKED = (
 """The model is sure of every token of these: the second best is at least 0.4 nats behind. Its stories have
 places where two words are 0.01 apart, and there llama.cpp itself says now the one and now the other,
 uninterrupted, by how much of the prompt lay in its cache (a batch of another size rounds in another way)."""
+
+
+How: TypeAlias = Literal["node", "engine", "freeze"]
 
 
 @dataclass
@@ -68,6 +72,7 @@ class Network:
             Node(folder, f"worker{n}", network, engine={"kind": "pocket"}) for n in range(workers)
         ]
         self._returning: list[threading.Thread] = []
+        self._frozen: list[Node] = []
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -78,6 +83,7 @@ class Network:
             self.asking = stack.enter_context(Node(self.folder, "asking", self._settings, wire=known))
             until(lambda: self._offered() == len(self.workers), "all workers are offered")
             stack.callback(self.wait_returned)
+            stack.callback(self.thaw)
             self._stack = stack.pop_all()
         return self
 
@@ -91,8 +97,8 @@ class Network:
         """Until so many workers are offered to the one who asks."""
         until(lambda: self._offered() >= least, f"{least} workers are offered", patience_s=60)
 
-    def tell(self, body: dict[str, Any], kill_at: int | None = None, *, engine: bool = False) -> Told:
-        """Ask, and kill who answers (or its engine alone) once `kill_at` tokens have been read."""
+    def tell(self, body: dict[str, Any], kill_at: int | None = None, how: How = "node") -> Told:
+        """Ask, and strike who answers once `kill_at` tokens have been read."""
         told, tokens, before = Told(), 0, 0.0
         more = {"stream_options": {"include_usage": True}}
         with Streamed(self.asking, {**body, **more}, {"x-opengateway-stats": "1"}, timeout_s=60) as answer:
@@ -117,22 +123,32 @@ class Network:
                 told.stats = event.get("opengateway") or told.stats
                 # On a busy machine the headers may go out before anybody answers; then nobody is named.
                 if tokens == kill_at and not told.killed_at and (who := answer.headers["x-opengateway-node"]):
-                    self.kill(who, engine=engine)
+                    self.strike(who, how)
                     told.killed_at = time.monotonic()
         return told
 
-    def kill(self, short_id: str, *, engine: bool) -> None:
+    def strike(self, short_id: str, how: How) -> None:
+        """node, engine: kill -9. freeze: as if its cable were pulled, until `thaw`; nothing is closed."""
         [worker] = [one for one in self.workers if one.info["node_id"].startswith(short_id)]
-        if engine:
+        assert worker.process is not None
+        if how == "engine":
             for child in worker.children():
                 with contextlib.suppress(psutil.Error):
                     child.kill()
-            return
-        assert worker.process is not None
-        worker.process.kill()
-        thread = threading.Thread(target=self._bring_back, args=(worker,), name=f"start {worker.name}")
-        self._returning.append(thread)
-        thread.start()
+        elif how == "freeze":
+            worker.process.send_signal(signal.SIGSTOP)
+            self._frozen.append(worker)
+        else:
+            worker.process.kill()
+            thread = threading.Thread(target=self._bring_back, args=(worker,), name=f"start {worker.name}")
+            self._returning.append(thread)
+            thread.start()
+
+    def thaw(self) -> None:
+        for worker in self._frozen:
+            assert worker.process is not None
+            worker.process.send_signal(signal.SIGCONT)
+        self._frozen.clear()
 
     def _bring_back(self, worker: Node) -> None:
         worker.kill9()  # collects what is dead

@@ -19,6 +19,7 @@ from opengateway.engines.prompt_size import least_prompt
 from opengateway.engines.protocol import GenerateRequest
 from opengateway.engines.refusal import open_refusal
 from opengateway.engines.stream import Chunk, Finished, Route, Stream, Waits
+from opengateway.engines.ticket import Ticket
 from opengateway.errors import AllBusy, BadRequest, Cancelled, OpenGatewayError, WorkerLost, from_code
 from opengateway.units import NetworkId, NodeId
 from opengateway.wire.continue_messages import Continue, Continued
@@ -41,65 +42,12 @@ from opengateway.wire.waiting_messages import Queued
 
 GRANT_AT = STREAM_WINDOW // 4
 """Chunks read before we grant more: a quarter of the window keeps the peer sending at one grant per 64."""
-TEMPLATE_TOKENS = 512
-"""Prompt tokens that a chat template may add to what we sent."""
 LEAST_INSTALMENT = 8
 """Tokens: a worker that wants a voucher more often than that does not get it, as each costs us a commit."""
 QUEUED_AT_ONCE, QUEUED_A_SECOND = 64, 4
 """Times that a peer may say where a request stands: the Scheduler looks 4 times a second."""
 BODY_LIMIT = FRAME_LIMIT - 16 * 1024
 """Bytes of a request that fit into one frame beside its signed OPEN and the seal."""
-
-
-@dataclass(eq=False, slots=True)
-class Ticket:
-    """One request at one peer. `finished` or `error` is set once it has ended."""
-
-    peer: NodeId
-    number: int
-    stream: Stream
-    route: Route
-    sent_bytes: int
-    least_prompt: int
-    """Prompt tokens that there surely are."""
-    ended: Callable[[Ticket], None]
-    vouch: Callable[[Ticket], object] | None = None
-    """An instalment has come: sign for `came` tokens. None for free work."""
-    chunks: int = 0
-    received_bytes: int = 0
-    window: int = STREAM_WINDOW
-    unread: int = 0
-    finished: Finished | None = None
-    error: OpenGatewayError | None = None
-    hashed: Any = None
-    instalment: int = 0
-    """Tokens between two vouchers; 0: the worker wants none."""
-    queued: int = 0
-    """How often the peer has said where the request stands."""
-    asked_at: float = field(default_factory=time.monotonic)
-    partial_tokens: int = 0
-    """Of the prompt's, by the worker's word: those of the answer that it goes on with."""
-    vouched: int = 0
-    vouched_at: float = 0.0
-
-    @property
-    def came(self) -> int:
-        """Completion tokens received so far. Chunks can be empty, so they do not count by themselves."""
-        return min(self.chunks, self.received_bytes)
-
-    def digest(self) -> bytes:
-        """32 bytes over the salt and everything received, in order: evidence in a dispute, no content."""
-        return bytes(self.hashed.digest())
-
-    def owed_tokens(self) -> tuple[int, int]:
-        """(prompt, completion) tokens that we owe for: the claim, bounded by what travelled. A broken
-        answer is owed for what came, and for the prompt as far as it is sure."""
-        most_prompt, most_completion = self.sent_bytes + TEMPLATE_TOKENS, self.received_bytes + 16
-        if self.finished is None:
-            return (self.least_prompt, self.came) if self.came else (0, 0)
-        return min(self.finished.prompt_tokens, most_prompt), min(
-            self.finished.completion_tokens, most_completion
-        )
 
 
 @dataclass(slots=True)
@@ -197,6 +145,16 @@ class Asker:
     def in_flight(self) -> int:
         return len(self._tickets)
 
+    def tickets(self) -> list[Ticket]:
+        """Those whose answers are still coming."""
+        return list(self._tickets.values())
+
+    def give_up(self, ticket: Ticket, error: OpenGatewayError) -> None:
+        """Wait no longer for the rest; the peer is told, should it hear us."""
+        if self.knows(ticket):
+            self.send(ticket.peer, Cancel(ticket.number))
+            self._fail(ticket.peer, ticket.number, error)
+
     def _chunks(self, ticket: Ticket, first: int, items: list[str | bytes]) -> None:
         if first != ticket.chunks or len(items) > ticket.window:
             self._violation(ticket.peer, "chunks out of order or beyond the window")
@@ -264,9 +222,7 @@ class Asker:
             ticket.ended(ticket)
 
     def _cancel(self, ticket: Ticket) -> None:
-        if (ticket.peer, ticket.number) in self._tickets:
-            self.send(ticket.peer, Cancel(ticket.number))
-            self._fail(ticket.peer, ticket.number, Cancelled())
+        self.give_up(ticket, Cancelled())
 
     def _forget(self, ticket: Ticket) -> None:
         del self._tickets[ticket.peer, ticket.number]

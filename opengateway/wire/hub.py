@@ -36,6 +36,7 @@ from opengateway.wire.refusals import REASONS, REFUSAL_FRAME, read_refusal, sign
 from opengateway.wire.relay import RelayLimits
 from opengateway.wire.relay_endpoint import is_relayed, parse_relay_endpoint
 from opengateway.wire.relaying import Relaying
+from opengateway.wire.roll import Roll
 from opengateway.wire.sessions import Sessions
 
 __all__ = ["Handler", "Wire"]
@@ -95,6 +96,7 @@ class Wire:
             clock=self._clock,
             count=self._count,
         )
+        self.roll: Roll = self._sessions
 
     # -- what the node calls -----------------------------------------------------------
 

@@ -14,14 +14,14 @@ from opengateway.wire.limits import ACK_EVERY_BYTES, HELD_FRAMES, REFUSALS_PER_S
 from opengateway.wire.link_messages import Clock, Moved, Ping, Pong
 from opengateway.wire.messages import Bye, Message
 from opengateway.wire.peer import SESSIONS_PER_PEER, Peer, Session, SessionInfo, Tally, info, session_of
-from opengateway.wire.relay_endpoint import is_relayed
+from opengateway.wire.roll import Roll
 from opengateway.wire.timekeeping import Timekeeping
 from opengateway.wire.traffic import Traffic, read_frame
 
 _COUNTED = ("sessions_up", "sessions_down", "not_sent_no_session", "not_sent_queue_full", "relay_tampered")
 
 
-class Sessions:
+class Sessions(Roll):
     """Used by hub.py only. `count` is the node's table of counters, shared with it."""
 
     def __init__(
@@ -37,17 +37,13 @@ class Sessions:
         self._us = us
         self._audience = audience
         self._carrier = carrier
-        self._limits = limits
         self._clock = clock
         self._now = clock.now
         self._count = count
         self._traffic = Traffic(carrier, limits, clock, count)
         count |= dict.fromkeys(_COUNTED, 0)
+        super().__init__(self._traffic, limits)
         self.tampered: set[tuple[NodeId, NodeId]] = set()
-        self._live: dict[Link, Session] = {}
-        self._peers: dict[NodeId, Peer] = {}
-        self.sending: dict[NodeId, Session] = {}
-        """The session to send on, per peer: `Peer.best()`, kept at hand."""
         self._tally = Tally()
         self._watch = Watch(clock.now(), count)
         self._timekeeping = Timekeeping(self._traffic, clock)
@@ -260,28 +256,6 @@ class Sessions:
             self._forget(session)
         self._peers.clear()
         self.sending.clear()
-
-    def crowded(self, node_id: NodeId, instance: bytes) -> bool:
-        """Whether two connections with this life of the peer are settling already: see peer.py."""
-        peer = self._peers.get(node_id)
-        return peer is not None and peer.instance == instance and len(peer.sessions) >= 2
-
-    def connected(self, endpoint: str, node_id: NodeId | None) -> bool:
-        """Whether dialling makes no sense. A direct connection is worth it where there is a relayed one."""
-        peer = self._peers.get(node_id) if node_id is not None else None
-        if peer is not None and (is_relayed(endpoint) or self.direct(peer.node_id)):
-            return True
-        return any(s.endpoint == endpoint for s in self._live.values())
-
-    def direct(self, node_id: NodeId) -> bool:
-        session = self.sending.get(node_id)
-        return session is not None and session.relay is None
-
-    def room(self, node_id: NodeId) -> bool:
-        """Whether a circuit may put more onto this session: half of what may be on its way at all, so that
-        what this node itself has to say is never behind more than that."""
-        session = self.sending.get(node_id)
-        return session is not None and 2 * session.queued < self._limits.queued_bytes
 
     def tick(self, now: float) -> None:
         self._timekeeping.look(self._live.values())

@@ -1,4 +1,4 @@
-"""Workers are killed with -9 in the middle of answers, and the readers do not notice.
+"""Workers are killed with -9, or frozen, in the middle of answers, and the readers do not notice.
 
 Real nodes, the pocket model, greedy: every text must be the one that nobody interrupted, to the letter, with
 its usage and its finish reason; both
@@ -15,9 +15,10 @@ import time
 from pathlib import Path
 
 import pytest
-from failover_lab import ASKED, Network, Told, chosen
+from failover_lab import ASKED, How, Network, Told, chosen
 
-FEW = 2
+HOW: tuple[How, ...] = ("engine", "freeze", "node", "engine", "node", "engine", "node")
+FEW = 3
 
 
 def kill(folder: Path, kills: int, seed: int, workers: int) -> list[Told]:
@@ -30,11 +31,11 @@ def kill(folder: Path, kills: int, seed: int, workers: int) -> list[Told]:
         while len(broken) < kills:
             at = chance.randrange(len(ASKED))
             whole, token = wholes[at], chosen(chance, wholes[at])
-            engine = len(broken) % 2 == 0  # as many nodes as engines
+            how = HOW[len(broken) % len(HOW)]
             network.ready(2)
-            told = network.tell(ASKED[at], token, engine=engine)
-            victim = "engine" if engine else "node"
-            told_of = f"answer {len(answers)}, {victim} killed at token {token}: seed {seed}"
+            told = network.tell(ASKED[at], token, how)
+            network.thaw()
+            told_of = f"answer {len(answers)}, {how} struck at token {token}: seed {seed}"
             assert told.text == whole.text, told_of
             assert (told.finish, told.usage) == (whole.finish, whole.usage), told_of
             answers.append(told)

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from opengateway.engines.answering import BROKEN_OFF, MOST_ETA_MS, Answerer
-from opengateway.engines.asking import Asker, Ticket
+from opengateway.engines.asking import Asker
 from opengateway.engines.incoming import FRAME_CHARS, Incoming
 from opengateway.engines.protocol import GenerateRequest
 from opengateway.engines.refusal import open_refusal, sign_refusal
 from opengateway.engines.stream import Chunk, Finished, Route, Stream, Waits
+from opengateway.engines.ticket import Ticket
 from opengateway.errors import AllBusy, BadRequest, Cancelled, EngineFailed, UnknownModel, WorkerLost
 from opengateway.identity import Identity, network_id
 from opengateway.units import NodeId

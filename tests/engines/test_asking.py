@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opengateway.engines.asking import GRANT_AT, TEMPLATE_TOKENS, Asker, Ticket
+from opengateway.engines.asking import GRANT_AT, Asker
 from opengateway.engines.protocol import GenerateRequest
 from opengateway.engines.refusal import sign_refusal
 from opengateway.engines.stream import Chunk, Finished, Route, Stream, Waits
+from opengateway.engines.ticket import TEMPLATE_TOKENS, Ticket
 from opengateway.errors import (
     AllBusy,
     BadRequest,
