@@ -147,6 +147,11 @@ EXAMPLES: Final[dict[str, Examples]] = {
         ("opengateway service install --print", "see the file first"),
     ),
     "service remove": (("opengateway service remove", "stop that; configuration, key and credit stay"),),
+    "trace": (
+        ("opengateway trace", "how the newest request found its answer"),
+        ("opengateway trace --list", "the requests that the node remembers"),
+        ("opengateway trace req-1fe300612658001a", "one of them, by its id"),
+    ),
     "version": (("opengateway version", "what to name in a report"),),
 }
 
