@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from opengateway.app.gateway.api_keys import SAVE_S, ApiKey, KeyFile, Usage, Used, is_key
+from opengateway.app.gateway.api_keys import PREFIX, SAVE_S, ApiKey, KeyFile, Usage, Used, is_key
 from opengateway.engines.prompt_size import text_bytes
 from opengateway.engines.protocol import GenerateRequest
 from opengateway.engines.stream import Stream
@@ -183,6 +183,13 @@ class Callers:
         self._rates, self._tries = Rates(), Rates()
         self._waiting = 0
         self._saved = 0.0
+
+    def at_once(self, request: web.BaseRequest) -> Caller | None:
+        """Nearly everybody: a program on this machine without a key of ours. None: `who` has to look."""
+        if self._always or self._per_minute or request.remote not in ("127.0.0.1", "::1"):
+            return None
+        headers = request.headers
+        return None if PREFIX in headers.get("Authorization", "") or "x-api-key" in headers else NOBODY
 
     async def who(self, request: web.BaseRequest) -> Caller:
         given = _bearer(request)

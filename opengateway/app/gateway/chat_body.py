@@ -105,7 +105,8 @@ def read_request(given: dict[str, Any], kind: Kind, aliases: Aliases = NO_ALIASE
     if echo and "logprobs" in body:
         raise Unsupported("`echo` cannot be honoured together with `logprobs`", param="echo")
     model = aliases.resolve(ours.get("model", ""))
-    parts = split(kind, body, ours.get("n", 1))
+    n = ours.get("n", 1)
+    parts = split(kind, body, n) if n > 1 or kind != "chat" else []  # nearly every request is one chat
     if len(parts) == 1:
         body = parts[0].body  # a list of one prompt is that prompt
     request = GenerateRequest(kind, model, body, streaming, needs_of(kind, body))

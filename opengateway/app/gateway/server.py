@@ -156,8 +156,10 @@ class HttpServer:
                 self._check_owner(request)
             elif path.startswith("/dashboard"):
                 self._check_owner(request)  # beside what its own login checks
-            elif path not in OPEN and (caller := await self._callers.who(request)) is not NOBODY:
-                request["caller"] = caller
+            elif path not in OPEN:
+                caller = self._callers.at_once(request) or await self._callers.who(request)
+                if caller is not NOBODY:
+                    request["caller"] = caller
             return await handler(request)
         except web.HTTPException as error:
             if error.status < 400:
