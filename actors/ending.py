@@ -9,7 +9,7 @@ from actors import holds
 from actors.failover import Failover
 from actors.in_flight import InFlight
 from actors.messages import Job, JobEnded, Submit, Unserved
-from opengateway.errors import AllBusy, OpenGatewayError
+from opengateway.errors import AllBusy, OpenGatewayError, Unsupported
 from opengateway.identity import short
 
 LASTING = (402, 404)
@@ -83,7 +83,8 @@ class Ending:
             (job.stream.first_at is None or self._failover.fresh(job))
             and not job.stream.done
             and job.origin is None
-            and (error.status >= 500 or error.status in (402, 404))
+            # Who cannot honour a field was asked by an old record of what it can: the next one may.
+            and (error.status >= 500 or error.status in (402, 404) or isinstance(error, Unsupported))
         )
 
     def refuse(self, job: Job, error: OpenGatewayError) -> None:

@@ -29,6 +29,7 @@ from opengateway.errors import (
     NotEnoughCredit,
     StampMissing,
     UnknownModel,
+    Unsupported,
     WorkerLost,
 )
 from opengateway.routing.queue import room
@@ -176,6 +177,17 @@ def test_what_is_the_callers_own_fault_is_not_tried_elsewhere(bench: Bench) -> N
     job = bench.submit()
     bench.ended(bench.dispatched(), BadRequest("no"))
     assert isinstance(bench.error(job), BadRequest)
+
+
+def test_a_peer_that_cannot_do_what_its_record_said_is_replaced_by_another(bench: Bench) -> None:
+    bench.peers(PEER, OTHER)
+    job = bench.submit()
+    first = bench.dispatched()
+    bench.ended(first, Unsupported("`seed` cannot be honoured", param="seed"))
+    second = bench.dispatched()
+    assert {first.peer, second.peer} == {PEER, OTHER}
+    bench.ended(second, Unsupported("`seed` cannot be honoured", param="seed"))
+    assert isinstance(bench.error(job), Unsupported)
 
 
 def test_a_busy_peer_is_asked_again_later_and_not_in_a_loop(bench: Bench) -> None:

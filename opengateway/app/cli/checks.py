@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from opengateway import __version__
-from opengateway.app.cli import search_checks
+from opengateway.app.cli import access_check, search_checks
 from opengateway.app.cli.check import Check, ledger
 from opengateway.app.cli.lifecycle import home_status
 from opengateway.app.cli.output import gigabytes
@@ -42,7 +42,7 @@ RELEASED: Final = 1_760_000_000.0
 def examine(home: Home) -> list[Check]:
     """Every check, in the order in which one would look."""
     found: list[Check] = []
-    looks = (_python, _home, _disk, _files, _clock, _key, ledger, _config, _node, _ports, _lan, _dht)
+    looks = (_python, _home, _disk, _files, _clock, _key, ledger, _config, _node, _ports, _access, _lan, _dht)
     for look in (*looks, _bootstrap, _llama, _engine):
         found += _tried(look, home)
     return found
@@ -205,6 +205,10 @@ def _lan(home: Home) -> Iterator[Check]:
 
 def _dht(home: Home) -> Iterator[Check]:
     return search_checks.check_dht(home, _settings(home))
+
+
+def _access(home: Home) -> Iterator[Check]:
+    return access_check.check_access(home, _settings(home))
 
 
 def _bootstrap(home: Home) -> Iterator[Check]:

@@ -231,6 +231,11 @@ def test_errors_are_in_ollamas_shape(client: ollama.Client, call: Any, status: i
     assert not caught.value.error.startswith("{")
 
 
+def test_its_command_line_finds_somebody_at_home(nodes: tuple[Node, Node]) -> None:
+    """`ollama` asks for HEAD / before anything else."""
+    assert exchange(nodes[0], "HEAD", "/", None)[0] == 200
+
+
 def test_a_wrong_address_below_api_is_in_ollamas_shape_too(nodes: tuple[Node, Node]) -> None:
     status, _, body = exchange(nodes[0], "GET", "/api/nothing", None)
     assert (status, set(json.loads(body))) == (404, {"error"})
