@@ -20,7 +20,8 @@ def jobs_seen(flight: InFlight) -> list[dict[str, Any]]:
     """Those that run, the oldest first, then those that wait, in the order in which they will be placed."""
     now = time.monotonic()
     running = [_row(job, flight.market, now, place) for job, place in islice(flight.running.items(), MOST)]
-    waiting = [_row(job, flight.market, now) for job in islice(flight.waiting, MOST - len(running))]
+    in_order = flight.waiting.in_order(flight.running)[: MOST - len(running)]
+    waiting = [_row(job, flight.market, now) for job in in_order]
     return running + [row | {"position": place} for place, row in enumerate(waiting, start=1)]
 
 
@@ -40,6 +41,7 @@ def _row(job: Job, market: Market, now: float, place: Place | None = None) -> di
         "ttft_ms": None if first_at is None else round((first_at - stream.created) * 1000, 1),
         "why": str(job.why) if job.why is not None and place is None else "",
         "position": None,
+        "eta_s": job.told.eta_s if job.told is not None and place is None else None,
     }
 
 

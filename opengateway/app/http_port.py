@@ -81,7 +81,8 @@ def _routes(node: Node, meter: Meter) -> list[web.RouteDef]:
         look=lambda: node.scout.tell(Tick()),
     )
     ollama = OllamaApi(node.scheduler, meter, aliases, ollama_models, patience_s=patience)
-    dashboard = Dashboard(parts, chat=openai.chat, folder=node.home.run)
+    trace = TraceRoutes(node.scheduler)
+    dashboard = Dashboard(parts, chat=openai.chat, trace=trace.one, folder=node.home.run)
     scrape = Scrape(parts, meter)
     responses = ResponsesApi(node.scheduler, meter, aliases, patience_s=patience)
     groups = (
@@ -94,7 +95,7 @@ def _routes(node: Node, meter: Meter) -> list[web.RouteDef]:
         models,
         credit,
         quote,
-        TraceRoutes(node.scheduler),
+        trace,
         scrape,
         dashboard,
     )

@@ -39,10 +39,6 @@ EXAMPLES: Final[dict[str, Examples]] = {
         ("opengateway top --count 1", "one look in plain lines"),
         ("opengateway top --plain --interval 10 >> node.txt", "a record to read later"),
     ),
-    "trace": (
-        ("opengateway trace", "how the newest request found its answer"),
-        ("opengateway trace --list", "the requests that the node remembers"),
-    ),
     "batch": (
         ("opengateway batch in.jsonl out.jsonl", "answer a file; the same command goes on after a stop"),
         ("opengateway batch in.jsonl out.jsonl -m llama3.1:8b", "by this model, whatever the lines say"),

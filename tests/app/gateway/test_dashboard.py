@@ -83,6 +83,9 @@ def test_a_question_streams_and_says_where_the_answer_came_from(page: Page) -> N
     assert "pocket" in route
     assert page.text(".said.node").startswith("4")
     assert page.text(".said.you") == "What is 2+2?"
+    page.click(".said.node summary")
+    page.until("document.querySelectorAll('.said.node details tbody tr').length > 1", "its way is shown")
+    assert "serving" in page.text(".said.node details")
     # What it cost is in the ledger, and the ledger is on the page without a reload.
     page.until("document.querySelector('#entries .kind.settle')", "the payment is shown")
     assert "serving" in page.text("#accounts")

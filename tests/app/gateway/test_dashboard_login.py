@@ -133,6 +133,7 @@ def enter(node: Node) -> dict[str, str]:
 OWNERS = [
     ("GET", "/dashboard/live"),
     ("GET", "/dashboard/credit"),
+    ("GET", "/dashboard/trace/last"),
     ("POST", "/dashboard/audit"),
     ("POST", "/dashboard/chat"),
     ("DELETE", "/dashboard/session"),

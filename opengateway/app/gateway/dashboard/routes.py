@@ -62,10 +62,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Dashboard:
-    def __init__(self, parts: Parts, *, chat: Handler, folder: Path) -> None:
-        """`chat` answers as /v1/chat/completions does; `folder` is for what lives for a moment."""
+    def __init__(self, parts: Parts, *, chat: Handler, trace: Handler, folder: Path) -> None:
+        """`chat` answers as /v1/chat/completions does, `trace` as /node/trace/ID; `folder` is for what lives
+        for a moment."""
         self._parts = parts
-        self._chat = chat
+        self._chat, self._trace = chat, trace
         self._logins = Logins()
         self._live = Live(lambda: look(parts))
         self._audit = OwnAudit(parts.ledger, folder)
@@ -82,6 +83,7 @@ class Dashboard:
             web.delete("/dashboard/session", owner(self.leave)),
             get("/dashboard/live", owner(self._live.stream)),
             get("/dashboard/credit", owner(self.credit)),
+            get("/dashboard/trace/{request}", owner(self._trace)),
             post("/dashboard/audit", owner(self.audit)),
             post("/dashboard/chat", owner(self._chat)),
         ]

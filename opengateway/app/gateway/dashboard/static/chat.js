@@ -1,8 +1,8 @@
 // The question box: streams like any other program that uses the node, and says where the answer came from.
 
-import { $, el, ms, say, show } from "./dom.js";
+import { $, cut, el, ms, say, show, table } from "./dom.js";
 import { markdown } from "./markdown.js";
-import { ask, events } from "./session.js";
+import { ask, askJson, events } from "./session.js";
 
 const talk = [];
 let asking = null;
@@ -94,7 +94,7 @@ class Writing {
 
   end(note = "", failed = false) {
     this.over = true;
-    this.draw(el("p", { class: failed ? "route bad" : "route" }, note || this.route()));
+    this.draw(el("p", { class: failed ? "route bad" : "route" }, note || this.route()), this.stats ? way(this.stats.request_id) : "");
   }
 
   route() {
@@ -106,6 +106,26 @@ class Writing {
       credits && credits !== "0" ? `${credits} credits` : "free",
     ].filter(Boolean).join(" · ");
   }
+}
+
+const STEPS = { sent: "sent to", queued: "waits", asked: "asked for a slot", quoted: "quoted", not_quoted: "gave no quote", failed: "failed, next try", broke: "broke off, goes on elsewhere", continued: "goes on from what was shown", repeated: "begins anew", broken: "broke off", slow: "slow, tried elsewhere too" };
+
+/** The search that found this answer, step by step; asked for when somebody wants to see it. */
+function way(id) {
+  const body = el("div", {});
+  const box = el("details", { class: "route" }, el("summary", {}, "How it got here"), body);
+  box.addEventListener("toggle", async () => {
+    if (!box.open || body.children.length) return;
+    try {
+      const { events } = await askJson(`/dashboard/trace/${encodeURIComponent(id)}`);
+      body.replaceChildren(table("Steps of the search", [
+        ["After", (e) => ms(e.ms), "num"], ["Step", (e) => STEPS[e.what] ?? e.what.replaceAll("_", " ")],
+        ["Ring", (e) => e.ring ?? ""], ["Node", (e) => e.name ?? e.node ?? ""],
+        ["", (e) => cut(String(e.why ?? e.code ?? (e.tokens ? `${e.tokens} tokens` : "")), 80), "wide"],
+      ], events));
+    } catch (error) { body.replaceChildren(el("p", {}, error.message)); }
+  });
+  return box;
 }
 
 const atEnd = () => { const box = $("talk"); return box.scrollHeight - box.scrollTop - box.clientHeight < 60; };

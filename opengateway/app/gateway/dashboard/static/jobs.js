@@ -1,6 +1,6 @@
 // What is being answered now: for whom, where, how far.
 
-import { $, el, ms, plural, say, span, svg } from "./dom.js";
+import { $, cut, el, ms, plural, say, span, svg } from "./dom.js";
 
 const arrow = () => svg("svg", { viewBox: "0 0 26 10", "aria-hidden": "true" }, svg("path", { d: "M0 5h24M20 1.5 24 5l-4 3.5" }));
 
@@ -30,7 +30,7 @@ function row(job, node) {
     { waiting: job.eta_s ? `in the queue, about ${span(job.eta_s)}` : "in the queue", asked: "reading the prompt", answering: `first token after ${ms(job.ttft_ms)}` }[job.state],
     job.position ? `place ${job.position}` : "",
     job.ring && job.ring !== "local" ? `ring: ${job.ring}` : "",
-    span(job.age_s), job.why,
+    span(job.age_s), cut(job.why, 90),
   ].filter(Boolean);
   return el("li", { "data-state": job.state },
     el("div", { class: "route-line" }, route),

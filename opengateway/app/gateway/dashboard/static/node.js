@@ -7,6 +7,8 @@ export function drawNode({ node, models, actors }) {
   say($("node-name"), node.name);
   document.title = `${node.name} · OpenGateway`;
   $("node-line").replaceChildren(...sentence(node));
+  const [, advice = ""] = node.reachability.text.split(/: (.*)/s);
+  say($("node-advice"), ["relayed", "unreachable"].includes(node.reachability.kind) ? `To be reached directly: ${advice}.` : "");
   notices(node.warnings);
   const speed = (models?.speeds ?? []).reduce((best, one) => (one.generate_tps > (best?.generate_tps ?? 0) ? one : best), null);
   const { engine } = node;
@@ -32,8 +34,10 @@ function sentence({ models, engine, peers, reachability }) {
     none: ["Serves nothing itself: it asks others. "],
   }[engine.state] ?? [];
   const near = peers.total ? ["Knows ", b(plural(peers.total, "peer")), "; "] : ["Knows ", b("nobody yet"), "; "];
-  const how = { loopback: "by ", lan: "on this link: " }[reachability.kind] ?? "";
-  return [...lends, ...near, `reachable ${how}${reachability.text}.`];
+  // After a colon stands what would improve it: advice, and no part of the sentence.
+  const [text] = reachability.text.split(": ");
+  const how = { loopback: `reachable by ${text}`, lan: `reachable on this link: ${text}`, relayed: `reached ${text.replace(/^relayed /, "")}`, unreachable: `reached ${text}` }[reachability.kind] ?? `reachable ${text}`;
+  return [...lends, ...near, `${how}.`];
 }
 
 function facts(rows) {

@@ -5,7 +5,7 @@ import { $, credits, cut, dress, listed, ms, plural, say, show, svg, table } fro
 const RINGS = ["lan", "nearest", "country", "continent", "world"];
 const TITLES = { lan: "this link", nearest: "nearest", country: "country", continent: "continent", world: "world" };
 const X = 34, FOOT = 46, TOP = 8, EDGE = 16;
-const FIRST = 92, LABEL = 170, LINE = 36, ROOMY = 3.2;
+const NARROW = 460, FIRST = 92, LABEL = 170, LINE = 36, ROOMY = 3.2;
 
 let asTable = false, latest = () => ({});
 
@@ -86,11 +86,11 @@ function draw(rows, busy) {
     const full = rows.some((peer) => (peer.ring || "world") === ring && peer.state === "up");
     dress(line, { d: `M${X} ${Y - ry}A${rx} ${ry} 0 0 1 ${X + rx} ${Y}`, class: full ? "arc full" : "arc" });
     // The names of empty rings go where there is no room for all of them.
-    dress(name, { x: Math.min(W - 18, X + rx), y: Y + 22, class: full ? "ring-name full" : "ring-name", visibility: full || W > 460 ? null : "hidden" });
+    dress(name, { x: Math.min(W - 18, X + rx), y: Y + 22, class: full ? "ring-name full" : "ring-name", visibility: full || W > NARROW ? null : "hidden" });
     say(name, TITLES[ring]);
   });
   dress(alone, { x: X + 30, y: Y - 60 });
-  say(alone, rows.length ? "" : W > 460 ? "Nobody is in reach yet. Peers on this link appear by themselves." : "Nobody is in reach yet.");
+  say(alone, rows.length ? "" : W > NARROW ? "Nobody is in reach yet. Peers on this link appear by themselves." : "Nobody is in reach yet.");
   keep(ways, rows, () => svg("line", { class: "way" }), (line, peer) => {
     const [x, y] = at.get(peer.id);
     dress(line, { x1: X, y1: Y, x2: x, y2: y, class: busy.has(peer.short) ? "way busy" : "way", opacity: peer.state === "up" ? null : "0" });
@@ -109,14 +109,14 @@ function newPeer() {
 function dressPeer(group, peer, [x, y], running, W) {
   const [dot, name, more] = group.children;
   const state = peer.state === "up" ? "" : peer.state === "down" ? "not answering" : peer.state;
-  const facts = [state || ms(peer.rtt_ms), listed(peer.models, 2), running ? plural(running, "job") : "", peer.path?.startsWith("relay") ? "relayed" : ""].filter(Boolean);
+  const facts = [state || ms(peer.rtt_ms), W < NARROW ? "" : listed(peer.models, 2), running ? plural(running, "job") : "", peer.path?.startsWith("relay") && W >= NARROW ? "relayed" : ""].filter(Boolean);
   const title = peer.name || peer.short, r = 5 + Math.min(5, Math.sqrt(peer.slots || 0) * 1.6);
   dress(group, {
     transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})`, "data-state": peer.state, "data-busy": running ? true : null,
     "aria-label": [title, TITLES[peer.ring] ?? "", peer.region, ...facts, peer.slots ? plural(peer.slots, "slot") : ""].filter(Boolean).join(", "),
   });
   dress(dot, { r: r.toFixed(1) });
-  const left = x > W - LABEL;
+  const left = x > W - (W < NARROW ? LABEL / 2 : LABEL);
   for (const [text, dy] of [[name, -1], [more, 14]]) dress(text, { x: left ? -r - 6 : r + 6, y: dy + 3 - 4, "text-anchor": left ? "end" : "start" });
   say(name, cut(title, 22));
   say(more, cut(facts.join(" · "), 38));
