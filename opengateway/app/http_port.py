@@ -8,6 +8,9 @@ from aiohttp import web
 
 from actors.messages import Tick
 from opengateway.app.gateway.api_keys import KeyFile, Usage
+from opengateway.app.gateway.batch_asking import AskInside
+from opengateway.app.gateway.batch_desk import BatchDesk
+from opengateway.app.gateway.batch_routes import BatchRoutes
 from opengateway.app.gateway.callers import Callers
 from opengateway.app.gateway.chat_body import Aliases
 from opengateway.app.gateway.control import Control
@@ -43,12 +46,15 @@ def http_port(node: Node) -> HttpServer:
         per_minute=http.requests_per_minute,
         resolve=Aliases.of(node.config.aliases).resolve,
     )
+    asking = AskInside(node.scheduler, node.meter, Aliases.of(node.config.aliases), callers.with_id)
+    desk = BatchDesk(node.home.path / "batches", asking, spawn=node.io.task)
     return HttpServer(
-        http, node.token, callers, routes=lambda: _routes(node, node.meter), not_ready=node.not_ready
+        http, node.token, callers, routes=lambda: _routes(node, node.meter, desk), not_ready=node.not_ready
     )
 
 
-def _routes(node: Node, meter: Meter) -> list[web.RouteDef]:
+def _routes(node: Node, meter: Meter, desk: BatchDesk) -> list[web.RouteDef]:
+    node.io.call(desk.resume)
     parts = Parts(
         root=node.root,
         ledger=node.ledger,
@@ -88,6 +94,7 @@ def _routes(node: Node, meter: Meter) -> list[web.RouteDef]:
     groups = (
         openai,
         responses,
+        BatchRoutes(desk),
         OpenApi(),
         ollama,
         ollama_models,

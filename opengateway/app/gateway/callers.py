@@ -215,6 +215,15 @@ class Callers:
             key = replace(key, models=tuple(map(self._resolve, key.models)))
         return Caller(key, self.usage)
 
+    def with_id(self, name: str) -> Caller:
+        """Whoever has the key with this id; the owner for none. Raises `Unauthorized` if it was revoked."""
+        if not name:
+            return NOBODY
+        key = next((one for one in self.keys.all() if one.id == name), None)
+        if key is None:
+            raise Unauthorized("the API key that has given this batch is valid no longer")
+        return Caller(replace(key, models=tuple(map(self._resolve, key.models))), self.usage)
+
     async def _wrong(self, request: web.BaseRequest, given: str) -> OpenGatewayError:
         if not given:
             return Unauthorized(

@@ -90,6 +90,24 @@ class Delivery:
             self._meter.answered(job)
             caller.settle(job.stream)
 
+    async def collected(
+        self, job: Job, caller: Caller, make: Callable[[Job], Writer], parts: list[Part]
+    ) -> bytes:
+        """The answer to a job that no HTTP request has brought, in one piece. Raises what it fails with."""
+        before = job.request
+        job.request = caller.admit(before, len(parts))
+        if parts and job.request.body is not before.body:
+            parts = limited(parts, job.request.body["max_tokens"])
+        try:
+            submit(self._scheduler, job, parts)
+            body = (await _whole(job, make(job))).body
+            assert isinstance(body, bytes)
+            return body
+        finally:
+            job.stream.cancel()
+            self._meter.answered(job)
+            caller.settle(job.stream)
+
 
 async def _whole(job: Job, writer: Writer) -> web.Response:
     stream = job.stream
