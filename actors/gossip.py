@@ -15,7 +15,7 @@ from actors.kernel import Address
 from actors.messages import PeerSaid, RegistryMessage
 from opengateway.units import NodeId
 from opengateway.wire.messages import Message
-from opengateway.wire.peer_messages import Here, Peers, SeekPeers
+from opengateway.wire.peer_messages import PeerMessage, Peers, SeekNode, SeekPeers
 
 PER_MINUTE = 30
 """Of each kind from one peer. A node asks three peers per search and searches in seconds; its own
@@ -44,7 +44,7 @@ class Gossip:
         self.counters: Counter[str] = Counter()
 
     def say(self, peer: NodeId, message: Message) -> None:
-        if self._send(peer, message) and isinstance(message, SeekPeers):
+        if self._send(peer, message) and isinstance(message, SeekPeers | SeekNode):
             heard = self._heard.setdefault(peer, _Heard())
             heard.asked_at, heard.answers = time.monotonic(), min(heard.answers + 1, PER_MINUTE)
             self.counters["asked"] += 1
@@ -54,7 +54,7 @@ class Gossip:
         heard = self._heard.setdefault(peer, _Heard())
         heard.asked_at, heard.answers = time.monotonic(), min(heard.answers + 1, PER_MINUTE)
 
-    def heard(self, peer: NodeId, message: Here | SeekPeers | Peers) -> None:
+    def heard(self, peer: NodeId, message: PeerMessage) -> None:
         now, heard = time.monotonic(), self._heard.setdefault(peer, _Heard())
         if now - heard.minute >= 60.0 or heard.kinds is None:
             heard.minute, heard.kinds = now, Counter()

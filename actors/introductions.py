@@ -34,7 +34,7 @@ from opengateway.errors import UnknownRegion
 from opengateway.models.catalog import canonical
 from opengateway.units import NodeId
 from opengateway.wire.messages import Message
-from opengateway.wire.peer_messages import PEERS_PER_ANSWER, Here, Peers, SeekPeers
+from opengateway.wire.peer_messages import PEERS_PER_ANSWER, Here, PeerMessage, Peers, SeekNode, SeekPeers
 
 HINTS_AT_ONCE = 4
 """Unnamed endpoints dialled per tick of half a second; a dial that nobody answers takes five seconds."""
@@ -78,7 +78,7 @@ class Introductions:
             case Introduce(peer, others):
                 self._introduce(peer, others)
 
-    def heard(self, peer: NodeId, said: Here | SeekPeers | Peers) -> None:
+    def heard(self, peer: NodeId, said: PeerMessage) -> None:
         session = self.roster.sessions.get(peer)
         if session is None:
             return
@@ -87,6 +87,8 @@ class Introductions:
                 self._here(session, said.whereabouts)
             case SeekPeers():
                 self._answer(session, said)
+            case SeekNode():
+                self._point(session, NodeId(said.node))
             case Peers(whereabouts=items):
                 for data in items:
                     self._introduced(data)
@@ -119,6 +121,20 @@ class Introductions:
         told = [session.whereabouts for session in there if session is not None and self._tellable(session)]
         if told:
             self.say(peer, Peers(list(told[:PEERS_PER_ANSWER])))
+
+    def _point(self, asker: Session, node: NodeId) -> None:
+        """Where a node is that we have a session with."""
+        session = self.roster.sessions.get(node)
+        if session is not None and session is not asker and self._tellable(session):
+            self.say(asker.peer, Peers([session.whereabouts]))
+
+    def seek(self, node: NodeId, asked: int) -> bool:
+        """Ask so many peers where it is. It may have moved, or its relays are gone, so that neither of us can
+        call the other; whoever has a session with both can say. False if there is nobody to ask."""
+        others = [peer for peer in self.roster.sessions if peer != node]
+        for peer in random.sample(others, min(asked, len(others))):
+            self.say(peer, SeekNode(node))
+        return bool(others)
 
     def _tellable(self, session: Session) -> bool:
         """Still valid, and private addresses only inside a private network."""

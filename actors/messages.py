@@ -32,7 +32,7 @@ from opengateway.routing.trace import Trace
 from opengateway.routing.views import PeerView, Price, Quotation, ServedModel, WorkerView
 from opengateway.units import NodeId
 from opengateway.wire.messages import Message
-from opengateway.wire.peer_messages import Here, Peers, SeekPeers
+from opengateway.wire.peer_messages import PeerMessage
 from opengateway.wire.witness_messages import Head, Present, WitnessMessage
 
 QUEUE_PATIENCE = 120.0
@@ -530,7 +530,7 @@ class PeerSaid:
     """A peer speaks of where it or others are."""
 
     peer: NodeId
-    said: Here | SeekPeers | Peers
+    said: PeerMessage
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,9 @@ SAVE_EVERY = 10.0
 ADDRESS_CHECK = 2.0
 """Seconds between looks at our own addresses: a laptop that changes networks is found again soon."""
 LOCATE_AFTER = 3
-"""Dials in vain after which the DHT is asked where a peer is now, and again after as many."""
+"""Dials in vain after which the DHT is asked where a peer is now, and again after as many; one of our peers,
+another one each time, is asked from the second on."""
+LOCATE_ASKED = 3
 BYE = ("it said goodbye", "it left")
 
 
@@ -276,13 +278,16 @@ class Registry(Actor[RegistryMessage]):
             for endpoint in dial.endpoints[:DIALS]:
                 self._swarm_peer.tell(Dial(endpoint, dial.node_id))
             peer = self._book.get(dial.node_id)
-            if peer is not None and peer.answered_ms and peer.failures % LOCATE_AFTER == 0:
-                self._locate(dial.node_id)  # it may have moved
+            if peer is not None and peer.answered_ms and peer.failures > 1:  # it may have moved
+                self._introductions.seek(dial.node_id, 1)
+                if peer.failures % LOCATE_AFTER == 0:
+                    self._locate(dial.node_id)
         for endpoint in self._introductions.dials():
             self._swarm_peer.tell(Dial(endpoint))
 
     def _locate(self, peer: NodeId) -> bool:
-        return bool(self._own.dht_port) and self._discovery.tell(Locate(peer))
+        asked = self._introductions.seek(peer, LOCATE_ASKED)
+        return bool(self._own.dht_port and self._discovery.tell(Locate(peer))) or asked
 
     def _dial_wanted(self) -> None:
         reached = {session.endpoint for session in self._roster.sessions.values()}

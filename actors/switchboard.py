@@ -70,7 +70,7 @@ from opengateway.wire.messages import (
     Transferred,
     Voucher,
 )
-from opengateway.wire.peer_messages import Here, Peers, SeekPeers
+from opengateway.wire.peer_messages import Here, Peers, SeekNode, SeekPeers
 from opengateway.wire.quote_messages import Quote, Quoted, Released
 from opengateway.wire.relay_messages import DialBack, NotReached, NotReserved, Reserved, Seen
 from opengateway.wire.route_messages import AskOwed, FindRoute, Owed, RouteFound
@@ -232,7 +232,7 @@ class Switchboard:
                 self.rumours.heard(peer, proof)
             case Stamp(stamp=stamp):  # express, as the request that it is for is
                 self._ledger.tell(StampShown(peer, stamp), express=True)
-            case Here() | SeekPeers() | Peers():
+            case Here() | SeekPeers() | SeekNode() | Peers():
                 self.gossip.heard(peer, message)
             case Reserved() | NotReserved() | Seen() | DialBack() | NotReached():
                 self.reach.heard(peer, message)

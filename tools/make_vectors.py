@@ -48,7 +48,7 @@ from opengateway.wire.messages import (
     Transferred,
     Voucher,
 )
-from opengateway.wire.peer_messages import Here, Peers, SeekPeers
+from opengateway.wire.peer_messages import Here, Peers, SeekNode, SeekPeers
 from opengateway.wire.quote_messages import Quote, Quoted, Released
 from opengateway.wire.relay_messages import (
     Carried,
@@ -196,6 +196,7 @@ def messages() -> list[dict[str, Any]]:
         Here(b"signed whereabouts"),
         SeekPeers("llama3-8b", "country", "DE", 8),
         Peers([b"signed whereabouts", b"others"]),
+        SeekNode(bytes(range(32))),
         Continue(1, "chat", "pocket", b'{"messages":[]}', True, 60_000, b"", ["Hello", " wörld"]),
         Continued(1, 2),
         *relays(),

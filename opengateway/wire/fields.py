@@ -113,6 +113,7 @@ FIELDS: Final[dict[str, dict[str, Field]]] = {
         "most": Field("int", PEERS_PER_ANSWER),
     },
     "Peers": {"whereabouts": Field("items", PEERS_PER_ANSWER)},
+    "SeekNode": {"node": Field("bytes", 32)},
     "Reserve": {},
     "Open": {"circuit": _STREAM, "target": Field("bytes", 32)},
     "Opened": {"circuit": _STREAM, "source": Field("bytes", 32)},

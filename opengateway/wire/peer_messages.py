@@ -33,10 +33,19 @@ class SeekPeers:
 
 @dataclass(frozen=True, slots=True)
 class Peers:
-    """These, each in its own signed words. Only ever an answer to SeekPeers, and none where I know nobody."""
+    """These, each in its own signed words. Only ever an answer to SeekPeers or SeekNode, and none where I
+    know nobody."""
 
     number: ClassVar[int] = 72
     whereabouts: list[str | bytes]
 
 
-PeerMessage: TypeAlias = Here | SeekPeers | Peers
+@dataclass(frozen=True, slots=True)
+class SeekNode:
+    """Where is this one now? Asked by who had a session with it and finds nobody where it was."""
+
+    number: ClassVar[int] = 73
+    node: bytes
+
+
+PeerMessage: TypeAlias = Here | SeekPeers | Peers | SeekNode

@@ -18,7 +18,7 @@ from opengateway.discovery.whereabouts import Whereabouts, sign_whereabouts
 from opengateway.identity import Identity, network_id
 from opengateway.regions import region
 from opengateway.units import NodeId
-from opengateway.wire.peer_messages import PEERS_PER_ANSWER, Here, Peers, SeekPeers
+from opengateway.wire.peer_messages import PEERS_PER_ANSWER, Here, Peers, SeekNode, SeekPeers
 
 NET = network_id("test")
 NOW = 1_780_000_000_000
@@ -147,6 +147,28 @@ def test_private_addresses_leave_only_into_a_private_network() -> None:
         scene = Scene(private=private)
         scene.peer("tcp://8.8.4.4:1", "tcp://192.168.1.5:1")
         assert bool(scene.answer()) is private
+
+
+def test_whoever_is_asked_where_a_node_is_says_so_if_it_has_a_session_with_it() -> None:
+    scene = Scene()
+    known, asker = scene.peer(), scene.peer(tells=False)
+    silent, gone = scene.peer(tells=False), scene.peer()
+    scene.roster.down(gone.node_id, "silent for 6 s")
+    scene.said.clear()
+    for who in (known, silent, gone, asker, Identity.generate()):
+        scene.hear(asker, SeekNode(who.node_id))
+    assert scene.said == [(asker.node_id, Peers([scene.roster.sessions[known.node_id].whereabouts]))]
+
+
+def test_others_are_asked_where_somebody_is_and_never_himself() -> None:
+    scene = Scene()
+    lost, others = scene.peer(), {scene.peer().node_id for _ in range(5)}
+    scene.said.clear()
+    assert scene.desk.seek(lost.node_id, 3)
+    assert len(scene.said) == 3
+    assert {peer for peer, _ in scene.said} <= others
+    assert {message for _, message in scene.said} == {SeekNode(lost.node_id)}
+    assert not Scene().desk.seek(lost.node_id, 3), "nobody to ask"
 
 
 def test_whereabouts_that_have_expired_are_not_passed_on() -> None:

@@ -17,6 +17,7 @@ from harness import until
 from actors.messages import Connect, DescribeSelf, LeftLink, Located, PeerUp, Trip
 from actors.roster import QUIET_AFTER, Roster
 from opengateway.app.node import Node
+from opengateway.discovery import seeking
 from opengateway.discovery.record import ModelOffer, NodeRecord
 from opengateway.discovery.whereabouts import open_whereabouts
 from opengateway.errors import AllBusy
@@ -152,6 +153,23 @@ def test_a_peer_known_once_is_redialled_also_one_that_had_dialled_us(crowd: Crow
     b = crowd.again(b, wire={"bootstrap": []})  # it knows nobody any more
     met(a, b)
     assert rows(a)[name(b)]["dialled"]
+
+
+def test_two_who_have_lost_each_other_are_brought_together_by_whoever_knows_both(
+    crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a DHT, and content with their company: both have moved, so that each looks for the other where
+    nobody is any more."""
+    monkeypatch.setattr(seeking, "COMPANY", 0)
+    a, between = crowd.node("a"), crowd.node("between")
+    b = crowd.node("b", wire={"bootstrap": [crowd.where(a), crowd.where(between)]})
+    ask(a, Connect(crowd.where(between)))
+    met(a, b, between)
+    for node in (a, b):
+        crowd.kill(node)
+    elsewhere = {"bootstrap": [crowd.where(between)], "port": 0}
+    a, b = (crowd.again(node, wire=elsewhere) for node in (a, b))
+    met(a, b, between)
 
 
 def test_what_a_node_knew_outlives_a_run_in_which_it_met_nobody(crowd: Crowd) -> None:
