@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from harness import until
 
+from actors.discovery import Discovery
 from actors.messages import Connect, DescribeSelf, LeftLink, Located, PeerUp, Trip
 from actors.roster import QUIET_AFTER, Roster
 from opengateway.app.node import Node
-from opengateway.discovery import seeking
 from opengateway.discovery.record import ModelOffer, NodeRecord
 from opengateway.discovery.whereabouts import open_whereabouts
 from opengateway.errors import AllBusy
@@ -160,7 +160,7 @@ def test_two_who_have_lost_each_other_are_brought_together_by_whoever_knows_both
 ) -> None:
     """Without a DHT, and content with their company: both have moved, so that each looks for the other where
     nobody is any more."""
-    monkeypatch.setattr(seeking, "COMPANY", 0)
+    monkeypatch.setattr(Discovery, "_search", lambda *_: None)
     a, between = crowd.node("a"), crowd.node("between")
     b = crowd.node("b", wire={"bootstrap": [crowd.where(a), crowd.where(between)]})
     ask(a, Connect(crowd.where(between)))
