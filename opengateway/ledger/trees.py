@@ -67,6 +67,8 @@ class Trees:
     seen: dict[int, Note] = field(default_factory=dict)
     """The latest of all that were seen, by size."""
     newest: Note | None = None
+    _told: int = 0
+    """Size of the largest that was announced: who cosigns one hears of it twice, and passes it on."""
     _proving: tuple[int, bytes] = (0, b"")
     _proven: set[int] = field(default_factory=set)
     """Sizes that are proven to be part of the tree `_proving`."""
@@ -78,18 +80,20 @@ class Trees:
                 raise TreesDiffer(known, note, ())
 
     def hear(self, note: Note, old: int, path: Sequence[bytes]) -> bool:
-        """A tree that was announced; whether it is the newest now. `path` leads there from `old`, if that is
+        """A tree that was announced; whether that is news. `path` leads there from `old`, if that is
         anything known. Raises `TreesDiffer`, `ProofWrong`, and then nothing has changed."""
         self.compare(note)
         known = self.loose.get(old)
         linked = known is not None and 0 < old < note.size and continues(known, note, path)
+        told, self._told = self._told, max(self._told, note.size)
         if note.size in self.seen or note.size in self.loose:
-            return self._merge(note)
+            return self._merge(note) or note.size > told
         if linked:
             del self.loose[old]
         if linked or len(self.loose) < LOOSE:
             self.loose[note.size] = note
-        return self._remember(note)
+        self._remember(note)
+        return note.size > told
 
     def _merge(self, note: Note) -> bool:
         """Cosignatures that were not known; whether there were any. They are news: two trees convict whoever
@@ -103,15 +107,13 @@ class Trees:
                 more = max(more, len(new))
         return more > 0
 
-    def _remember(self, note: Note) -> bool:
+    def _remember(self, note: Note) -> None:
         self.seen.pop(note.size, None)
         self.seen[note.size] = note
         while len(self.seen) > REMEMBERED:
             del self.seen[next(iter(self.seen))]
-        newer = self.newest is None or note.size > self.newest.size
-        if newer:
+        if self.newest is None or note.size > self.newest.size:
             self.newest = note
-        return newer
 
     def prove(self, note: Note, old: int, path: Sequence[bytes]) -> bool:
         """One piece of the proof that `note` continues everything: the one from `old`. False if it is wrong.

@@ -369,3 +369,12 @@ def test_a_checkpoint_of_more_than_three_lines_is_not_cosigned(lab: World) -> No
     note = f"{long}\n— {name} {b64encode(signature).decode()}\n"
     [(_, answer)] = bob.book.witnessing.hear(ann.id, AddCheckpoint(write_request(0, [], note)))
     assert isinstance(answer, NotCosigned) and answer.status == 400
+
+
+def test_a_tree_that_was_cosigned_first_is_news_all_the_same_when_it_is_announced(lab: World) -> None:
+    """Both leave its author in one moment, and the request is answered first."""
+    ann, bob = lab.node("ann"), lab.node("bob")
+    head = announce(ann, [bob])
+    assert cosign(ann, bob) == "cosigned"
+    assert len(hear(bob, head)) == 1
+    assert hear(bob, head) == []
