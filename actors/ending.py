@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from actors import holds
 from actors.failover import Failover
 from actors.in_flight import InFlight
 from actors.messages import Job, JobEnded, Submit, Unserved
-from opengateway.errors import AllBusy, OpenGatewayError, Unsupported
+from opengateway.errors import AllBusy, DeadlinePassed, OpenGatewayError, Unsupported
 from opengateway.identity import short
 
 LASTING = (402, 404)
@@ -31,6 +32,8 @@ class Ending:
                 flight.io.call(job.stream.fail, end.error)
             return
         flight.market.gave_back(end.place)
+        if job.brief and isinstance(end.error, DeadlinePassed):  # it would have had to wait there
+            end = replace(end, error=AllBusy(end.error.message, retry_after=end.error.retry_after))
         if end.error is None or job.stream.finished is not None:
             self._answered(end)
         elif self._may_retry(job, end.error) and holds.outdated(end):

@@ -35,6 +35,9 @@ from opengateway.wire.messages import Message
 from opengateway.wire.peer_messages import PeerMessage
 from opengateway.wire.witness_messages import Head, Present, WitnessMessage
 
+BRIEF = 1.0
+"""Seconds within which a peer is to begin where others may have a free slot: with less the queue of a peer
+whose answers take a second would be of no use, with more a caller waits beside machines that do nothing."""
 QUEUE_PATIENCE = 120.0
 """Seconds that a job waits for a free slot: most HTTP clients give up after one to ten minutes."""
 
@@ -109,12 +112,21 @@ class Job:
     """Of our own users' requests."""
     part: int | None = None
     """Which one, of a request that has several."""
+    brief: bool = False
+    """Where it was last sent it is to begin soon or be refused: there are others to ask."""
+    settle: bool = False
+    """The search found no free slot for it: it stands in the queue that is over first."""
     at: Place | None = None
     """Where it was last sent."""
     avoid: frozenset[Place] = frozenset()
     """Places that have its like already."""
     unbegun: Callable[[], int] | None = None
     """Parts of the same request that are with nobody yet, this one included."""
+
+    def patience_ms(self) -> int:
+        """For how long a peer may keep it waiting, from now on."""
+        left = max(0.0, self.deadline - time.monotonic())
+        return int(1000 * (min(left, BRIEF) if self.brief else left))
 
     def note(self, what: str, **facts: Any) -> None:
         """For whoever wants to know what became of it: `opengateway trace`."""

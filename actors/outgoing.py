@@ -58,7 +58,7 @@ class Outgoing:
             job.request,
             job.stream,
             route,
-            deadline_ms=int(max(0.0, job.deadline - time.monotonic()) * 1000),
+            deadline_ms=job.patience_ms(),
             opening=order.entry,
             salt=order.rid,
             ended=lambda ticket: self.paying.ended(order, ticket, counted),

@@ -74,6 +74,7 @@ class Placing:
             tried=job.avoid.union(job.tried),
             patient=isinstance(job.why, AllBusy),
             sure=self._searching and job.full >= SURE_AFTER,
+            settle=job.settle,
             demand=demand_of(request.kind, request.body),
             home=market.affinity.home(request.model, request.body, now),
             parts=job.unbegun() if job.unbegun is not None else 0,
@@ -108,6 +109,7 @@ class Placing:
         else:
             job.served = choice.model
         flight.running[job], job.begun, job.at = place, now, place
+        job.brief, job.settle = self._searching and choice.others, False
         flight.market.took(place, choice.model.name, now)
         if isinstance(place, str):
             job.note("sent", ring="local", node=place)

@@ -25,6 +25,9 @@ class Queueing:
         self.forecast = Forecast(flight)
 
     def queue(self, job: Job, busy: AllBusy) -> None:
+        if job.origin is not None and (told := self._too_long(job)) is not None:
+            self._flight.turns.refuse(job, told)
+            return
         why = job.why
         if why is None or isinstance(why, AllBusy):
             job.why, job.tried = busy, set(job.lasting)
@@ -36,6 +39,14 @@ class Queueing:
         job.note("queued", why=busy.message)
         self.wait(job)
         self._flight.turns.seek(job)
+
+    def _too_long(self, job: Job) -> AllBusy | None:
+        """A peer's job that could not begin in its time is told so at once: it can go elsewhere."""
+        eta = self.forecast.next_in(job.request.model)
+        if eta is None or time.monotonic() + eta <= job.deadline:
+            return None
+        busy = f"all slots are busy; this could begin in about {max(1, round(eta))} s"
+        return AllBusy(busy, hint="ask another node, or allow more time", retry_after=_bounded(eta))
 
     def _untried(self, job: Job) -> bool:
         """Somebody who is busy now has not said no to it."""

@@ -122,6 +122,9 @@ class Searching:
         if search.over:
             del self._going[key]
             self._pause(key, now, enough=search.found >= search.want)
+            if not search.found:
+                for job in waiting:
+                    job.settle = True
 
     def _pause(self, key: Wanted, now: float, *, enough: bool) -> None:
         before = self._paused.pop(key, (0.0, PAUSE / 2))[1]

@@ -16,6 +16,7 @@ from opengateway.routing.placement import (
     Demand,
     Offer,
     Place,
+    expected_seconds,
     in_scope,
     offered,
     order,
@@ -40,6 +41,8 @@ class Choice:
     ring: str
     home: bool = False
     """Because it holds the conversation."""
+    others: bool = False
+    """Others may have a free slot too: to stand in a queue here would be worse than to ask them."""
 
 
 class Market(Known):
@@ -61,6 +64,7 @@ class Market(Known):
         here: bool = False,
         patient: bool = False,
         sure: bool = False,
+        settle: bool = False,
         demand: Demand = USUAL,
         home: Place | None = None,
         parts: int = 0,
@@ -70,7 +74,8 @@ class Market(Known):
         """Where to ask now. `AllBusy`: later; another error: not at all. `here`: for a peer's request,
         which only this node's engines may answer. `patient`: for a request that waits already: it does
         not go where it is too early to ask again. `sure`: it has been sent to full places often enough, and
-        goes only where a slot is known to be free. `home`: who holds the conversation. `parts`: so many like
+        goes only where a slot is known to be free. `settle`: the search found none, so it stands in the queue
+        that is over first. `home`: who holds the conversation. `parts`: so many like
         this one wait, and each goes where it ends first. `needs`: abilities, with the field that wants each;
         `fits`: what else the model there must be, and no hope then for those who are not in reach."""
         scope = "local" if here else scope
@@ -109,7 +114,12 @@ class Market(Known):
             free = [offer for offer in free if offer.place in worth]
         if free:
             best = free[0] if len(free) == 1 else order(free, scope, demand)[0]
-            return Choice(best.place, models[best.place], best.ring, best.home)
+            return Choice(best.place, models[best.place], best.ring, best.home, others=len(free) > 1)
+        if settle and not here:
+            queues = [offer for offer, _ in found if offer.slots and offer.place not in tried]
+            first = min(queues, key=lambda offer: expected_seconds(offer, demand), default=None)
+            if first is not None and not isinstance(first.place, str):  # at home it waits already
+                return Choice(first.place, models[first.place], first.ring)
         eta = min((offer.penalty_s for offer, _ in found if offer.penalty_s > 0), default=1.0)
         return AllBusy(f"everyone who serves {wanted} is busy", retry_after=min(60.0, max(1.0, eta)))
 

@@ -12,7 +12,7 @@ from scheduler_bench import ASKER, PATIENCE, PEER, PLACE, Bench
 from actors import placing
 from actors.kernel import Reply
 from actors.messages import DescribeTrace, FindQuote, Job, QuoteCame, SeekSlots, SlotsReleased
-from opengateway.errors import AllBusy, NotEnoughCredit, OpenGatewayError
+from opengateway.errors import AllBusy, DeadlinePassed, NotEnoughCredit, OpenGatewayError
 from opengateway.routing import reserved
 from opengateway.routing.views import FREE, Quotation, ServedModel
 from opengateway.units import NodeId
@@ -129,6 +129,7 @@ def test_a_job_for_which_everybody_is_full_waits_and_is_told_so_not_that_nobody_
     for _ in range(2):
         bench.ended(bench.dispatched(), AllBusy("full", retry_after=5.0))
     quote(bench, asked.next(), start_s=30.0)
+    bench.ended(bench.dispatched(), AllBusy("the queue is full, too", retry_after=5.0))
     assert isinstance(bench.error(job), AllBusy)
     assert steps(bench, job)[-1] == "refused"
 
@@ -191,3 +192,47 @@ def test_a_full_node_says_when_it_will_not_be(bench: Bench) -> None:
     assert (answer.free_slots, answer.held) == (0, 0)  # type: ignore[attr-defined]
     assert answer.start_s > 0  # type: ignore[attr-defined]
     assert bench.views[PLACE].slots == 1
+
+
+# -- brief visits, and standing in a queue ----------------------------------------------------------
+
+
+def test_while_others_may_be_free_a_peer_must_begin_soon_and_the_last_one_may_keep_it_waiting(
+    bench: Bench, asked: Asked
+) -> None:
+    bench.peers(*FAR[:2])
+    job = bench.submit()
+    order = bench.dispatched()
+    assert job.brief
+    assert job.patience_ms() <= 1000
+    bench.ended(order, DeadlinePassed("it would have to wait"))
+    bench.dispatched()
+    assert not job.brief
+    assert job.patience_ms() > 10_000
+
+
+def test_a_search_that_finds_nobody_sends_it_to_the_queue_that_is_over_first(
+    bench: Bench, asked: Asked
+) -> None:
+    bench.peers(*FAR[:5])
+    job, full = refused_by(bench, 2)
+    sought = [asked.next() for _ in range(3)]
+    for one, start_s in zip(sought, (30.0, 4.0, 50.0), strict=True):
+        quote(bench, one, start_s=start_s)
+    order = bench.dispatched()
+    assert (order.job, order.peer) == (job, sought[1].peer)
+    assert order.peer not in full
+    assert not job.brief
+
+
+def test_a_peers_job_that_could_not_begin_in_its_time_is_refused_at_once(bench: Bench) -> None:
+    bench.serve("running", 1, ServedModel("m", generate_tps=1.0))
+    bench.submit()
+    bench.asked()
+    late = bench.submit(origin=PEER, scope="local", deadline=time.monotonic() + 1.0)
+    error = bench.error(late)
+    assert isinstance(error, AllBusy)
+    assert error.retry_after is not None
+    assert error.retry_after > 10
+    bench.submit(origin=PEER, scope="local", deadline=time.monotonic() + 1000.0)
+    assert bench.jobs()["queued"] == 1
