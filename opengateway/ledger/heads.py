@@ -29,9 +29,9 @@ HEAD = "head"
 AUTHORS = 4096
 """Whose trees are remembered, 1 to 10 kB each. Beyond them those go first with whom there is no account."""
 EVERY_MS = 10_000
-EVERY_MS_EACH = 50
-"""A head every 10 s, or every 0.05 s for each node that is heard of: then 20 a second come by, three times
-each, in a network of any size (20 kB/s)."""
+EVERY_MS_EACH = 200
+"""A head every 10 s, or every 0.2 s for each node that is heard of: then 5 a second come by, three times
+each, in a network of any size: 5 kB/s, no more than the pings of 32 sessions."""
 HEARD_OF_MS = 600_000
 TEXT_LINES = 3
 """Of a checkpoint's text: origin, size, root. More would only make a proof too long to pass on."""

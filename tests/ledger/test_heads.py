@@ -101,7 +101,7 @@ def test_announcements_are_gathered_and_are_fewer_where_many_are_heard_of(lab: W
     assert ann.book.witnessing.announce([bob.id]) == []
     crowd = ann.book.witnessing.heads._heard_ms
     crowd.update({n.to_bytes(32, "big"): lab.clock() for n in range(400)})
-    assert ann.book.witnessing.heads._every_ms(lab.clock()) == 20_000
+    assert ann.book.witnessing.heads._every_ms(lab.clock()) == 80_000
     lab.clock.pass_ms(3_600_000)
     assert ann.book.witnessing.heads._every_ms(lab.clock()) == EVERY_MS
 
