@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from actors import holds
 from actors.failover import Failover
+from actors.hedging import Hedging
 from actors.in_flight import InFlight
 from actors.messages import Job, JobEnded, Submit, Unserved
 from opengateway.errors import AllBusy, DeadlinePassed, OpenGatewayError, Unsupported
@@ -18,13 +19,24 @@ LASTING = (402, 404)
 
 
 class Ending:
-    def __init__(self, flight: InFlight, *, cover: Callable[[Job], None] | None, failover: Failover) -> None:
+    def __init__(
+        self,
+        flight: InFlight,
+        *,
+        cover: Callable[[Job], None] | None,
+        failover: Failover,
+        hedging: Hedging,
+    ) -> None:
         self._flight = flight
+        self._hedging = hedging
         self._cover = cover
         self._failover = failover
 
     def ended(self, end: JobEnded) -> None:
         flight, job = self._flight, end.job
+        if self._hedging.ended(end):
+            flight.turns.drain()
+            return
         if flight.running.pop(job, None) is None:
             if self._failover.broke(end):  # placed by a former life of the scheduler
                 flight.turns.place(job)

@@ -88,6 +88,11 @@ class Job:
     """The last failure: the error that the caller gets if nobody is left."""
     served: ServedModel | None = None
     """The model at the place that began to answer."""
+    twin: Job | None = None
+    """The same request at a second place, as the first token is late."""
+    twin_of: Job | None = None
+    alone_since: JobEnded | None = None
+    """How it ended at the first place, while the second has still to speak."""
     broke: OpenGatewayError | None = None
     """Why an answer that had begun broke off; somebody else is to go on with it."""
     kept: int = 0

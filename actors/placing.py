@@ -15,7 +15,7 @@ from actors.runner import Runner
 from opengateway.errors import AllBusy, OpenGatewayError
 from opengateway.identity import short
 from opengateway.routing.demand import demand_of
-from opengateway.routing.market import Choice
+from opengateway.routing.market import Choice, Place
 
 SETTLING = 4.0
 """Seconds after the start in which "nobody serves this" may only mean that peers are still being met."""
@@ -62,16 +62,22 @@ class Placing:
             else:
                 turns.refuse(job, choice if isinstance(job.why, AllBusy) else job.why or choice)
         else:
-            self._send(job, choice, now)
+            self.send(job, choice, now)
 
-    def _for_us(self, job: Job, now: float) -> Choice | OpenGatewayError:
+    def elsewhere(self, job: Job, place: Place, now: float) -> Choice | OpenGatewayError:
+        """Who else has a free slot for it just now."""
+        return self._for_us(job, now, also=frozenset((place,)))
+
+    def _for_us(
+        self, job: Job, now: float, also: frozenset[Place] = frozenset()
+    ) -> Choice | OpenGatewayError:
         market, request = self._flight.market, job.request
         choose = partial(
             market.choose,
             request.model,
             job.scope,
             now=now,
-            tried=job.avoid.union(job.tried),
+            tried=job.avoid.union(job.tried, also),
             patient=isinstance(job.why, AllBusy),
             sure=self._searching and job.full >= SURE_AFTER,
             settle=job.settle,
@@ -100,7 +106,7 @@ class Placing:
             return AllBusy("the free slots are held for others", retry_after=1.0)
         return choice
 
-    def _send(self, job: Job, choice: Choice, now: float) -> None:
+    def send(self, job: Job, choice: Choice, now: float) -> None:
         flight, place = self._flight, choice.place
         if choice.model.name != job.request.model:
             job.request = replace(job.request, model=choice.model.name)

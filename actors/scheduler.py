@@ -17,6 +17,7 @@ from actors import holds, request_ids
 from actors.appraising import Appraising
 from actors.ending import Ending
 from actors.failover import Failover
+from actors.hedging import Hedging
 from actors.in_flight import InFlight, Turns
 from actors.io_loop import IoLoop
 from actors.jobs_seen import jobs_seen
@@ -120,7 +121,10 @@ class Scheduler(Actor[SchedulerMessage]):
             searching=self._quoting is not None,
             failover=self._failover,
         )
-        self._ending = Ending(flight, cover=self._cover, failover=self._failover)
+        self._hedging = Hedging(
+            flight, elsewhere=self._placing.elsewhere, send=self._placing.send, failover=self._failover
+        )
+        self._ending = Ending(flight, cover=self._cover, failover=self._failover, hedging=self._hedging)
         self._queueing = Queueing(flight, lend=self._lend)
         self._searching = Searching(flight, self._quoting)
         self._appraising = Appraising(flight, closed=self._closed, lend=self._lend, private=self._private)
@@ -174,7 +178,7 @@ class Scheduler(Actor[SchedulerMessage]):
                 return (
                     self._flight.counts()
                     | self._searching.describe()
-                    | {"failover": dict(self._failover.counters)}
+                    | {"failover": self._failover.counters | self._hedging.counters}
                 )
             case ListJobs():
                 return jobs_seen(self._flight)
@@ -199,6 +203,7 @@ class Scheduler(Actor[SchedulerMessage]):
             self._queueing.closed(EngineUnavailable(why, hint="ask another node"))
         self._queueing.drain()
         self._searching.tick()
+        self._hedging.tick(now)
         if now - self._claims_at > CLAIMS_EVERY and self._flight.running:
             self._claims_at = now
             self._ledger.ask(Claims()).then(self._claims)

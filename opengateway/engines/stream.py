@@ -114,6 +114,10 @@ class Stream:
         """Where it stands in a queue; None: in none."""
         self.on_waits: Callable[[Waits | None], object] | None = None
         """Called with every change of `waits`, and with the same again as a sign of life."""
+        self.on_first: Callable[[], object] | None = None
+        """Called once, with the first chunk."""
+        self.on_end: Callable[[], object] | None = None
+        """Called once, when nothing more may be put, however that came about."""
         self._costs: dict[bytes, int] = {}
         self._seam: Seam | None = None
         self._limit = limit
@@ -150,6 +154,8 @@ class Stream:
             return True
         if self.first_at is None:
             self.first_at = self.moved_at
+            if self.on_first is not None:
+                self.on_first()
         if self.route is not None and (not self.routes or self.routes[-1] is not self.route):
             self.routes.append(self.route)
         self._waiting.extend(chunks)
@@ -200,8 +206,7 @@ class Stream:
         if self.route is not None and not self.routes:
             self.routes.append(self.route)
         self.finished = finished
-        self.ended_at = time.monotonic()
-        self._wake_reader()
+        self._end()
 
     def charge(self, rid: bytes, amount: int) -> None:
         """The request `rid`, one of those that it took, costs this; said again where it is known better."""
@@ -215,8 +220,13 @@ class Stream:
     def fail(self, error: OpenGatewayError) -> None:
         if not self.done:
             self.error = error
-            self.ended_at = time.monotonic()
-            self._wake_reader()
+            self._end()
+
+    def _end(self) -> None:
+        self.ended_at = time.monotonic()
+        self._wake_reader()
+        if self.on_end is not None:
+            self.on_end()
 
     # -- the reader ------------------------------------------------------------------
 

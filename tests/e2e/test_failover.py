@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from failover_lab import ASKED, How, Network, Told, chosen
 
-HOW: tuple[How, ...] = ("engine", "freeze", "node", "engine", "node", "engine", "node")
+HOW: tuple[How, ...] = ("engine", "freeze", "node", "node", "node", "node")
 FEW = 3
 
 
@@ -26,6 +26,7 @@ def kill(folder: Path, kills: int, seed: int, workers: int) -> list[Told]:
     chance = random.Random(seed)
     with Network(folder, workers) as network:
         wholes = [network.tell(body) for body in ASKED]
+        wholes.append(hedged(network, wholes[0]))
         answers: list[Told] = []
         broken: list[Told] = []
         while len(broken) < kills:
@@ -46,6 +47,18 @@ def kill(folder: Path, kills: int, seed: int, workers: int) -> list[Told]:
         assert counts["broken_off"] >= len(broken)
         assert counts["lost"] == 0
     return broken
+
+
+def hedged(network: Network, whole: Told) -> Told:
+    """The engine that answered last time stands still, behind a node that is well: the other one answers."""
+    with network.stopped_engine(whole.places[-1]):
+        told = network.tell(ASKED[0])
+    assert (told.text, told.finish, told.usage) == (whole.text, whole.finish, whole.usage)
+    assert len(told.places) == 1
+    assert told.places != whole.places
+    counts = network.asking.get("/node/status")["jobs"]["failover"]
+    assert counts["hedged"] == counts["hedges_won"]  # 0 if it went to the other one in the first place
+    return told
 
 
 @pytest.mark.timeout(600)

@@ -24,6 +24,7 @@ STEPS: Final = {
     "continued": "goes on from what was shown",
     "repeated": "begins anew",
     "broken": "broke off",
+    "late": "its first token is late, asked elsewhere too",
     "slow": "slow, tried elsewhere too",
     "answered": "answered",
     "refused": "refused",
@@ -122,7 +123,7 @@ def _more(event: dict[str, Any]) -> str:
             return f"after {event['tokens']} tokens: {event['why']}"
         case "continued" | "repeated":
             return f"{event['tokens']} pieces were shown"
-        case "slow":
+        case "slow" | "late":
             return f"running for {event['ms_running'] / 1000:.1f} s"
         case _:
             return str(event.get("why") or event.get("code") or "")

@@ -133,6 +133,8 @@ def _genai(labels: tuple[str, str]) -> dict[str, str]:
 def _node(page: Page, jobs: Mapping[str, Any], me: Mapping[str, Any]) -> None:
     states = [({"state": name}, jobs.get(name, 0)) for name in ("running", "queued")]
     page.add("gauge", "opengateway_jobs", "Requests in flight at this node.", states)
+    failover = [({"what": name}, count) for name, count in (jobs.get("failover") or {}).items()]
+    page.add("counter", "opengateway_failover_total", "Answers that broke off or began late.", failover)
     page.one("gauge", "opengateway_slots", "What this node's engines take at once.", jobs.get("slots", 0))
     page.one("gauge", "opengateway_slots_busy", "How many of them are taken.", jobs.get("busy", 0))
     for name, label, explained, key in (

@@ -1,0 +1,193 @@
+"""A late first token: two places are asked, one answers, and the other is cancelled and not paid."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from scheduler_bench import OTHER, PATIENCE, PEER, Bench
+
+from actors import placing
+from actors.messages import Dispatch, Job, JobEnded
+from opengateway.engines.contender import Contender
+from opengateway.engines.stream import Finished, Route, Stream
+from opengateway.errors import Cancelled, EngineFailed, WorkerLost
+from opengateway.routing import first_tokens
+from opengateway.routing.first_tokens import FirstTokens
+from opengateway.units import NodeId
+
+DONE = Finished("stop", 1, 1)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setattr(placing, "SETTLING", 0.0)
+    monkeypatch.setattr(first_tokens, "UNKNOWN", -1.0)  # late at the first look
+    made = Bench()
+    made.start()
+    yield made
+    made.stop()
+
+
+class Maker:
+    """A place that answers, as the wire would: it can be cancelled."""
+
+    def __init__(self, bench: Bench, order: Dispatch) -> None:
+        self.bench, self.order = bench, order
+        self.stream = order.job.stream
+        self.cancelled = False
+        self._on_loop(lambda: setattr(self.stream, "on_cancel", self._cancel))
+
+    def _on_loop(self, call: Callable[[], Any]) -> Any:
+        async def run() -> Any:
+            return call()
+
+        return self.bench.io.run(run(), PATIENCE)
+
+    def _cancel(self) -> None:
+        self.cancelled = True
+        self.stream.on_cancel = None
+        self.bench.address.tell(JobEnded(self.order.job, self.order.peer, None, Cancelled()))
+
+    def say(self, *words: str) -> None:
+        name = self.order.peer.hex()[:4]
+        self._on_loop(lambda: (self.stream.opened(Route(name, "", "lan", "m")), self.stream.put(words)))
+
+    def end(self) -> None:
+        self._on_loop(lambda: self.stream.finish(DONE))
+        self.bench.address.tell(JobEnded(self.order.job, self.order.peer, DONE, None))
+
+    def fail(self, error: Exception) -> None:
+        self.bench.address.tell(JobEnded(self.order.job, self.order.peer, None, error))  # type: ignore[arg-type]
+
+
+def both(bench: Bench) -> tuple[Job, Maker, Maker]:
+    bench.peers(PEER, OTHER)
+    job = bench.submit()
+    first = Maker(bench, bench.dispatched())
+    second = Maker(bench, bench.dispatched())
+    assert {first.order.peer, second.order.peer} == {PEER, OTHER}
+    assert first.order.rid != second.order.rid
+    return job, first, second
+
+
+def read(bench: Bench, job: Job) -> list[Any]:
+    return bench.io.run(job.stream.read(), PATIENCE)
+
+
+def settled(bench: Bench) -> dict[str, Any]:
+    deadline = time.monotonic() + PATIENCE
+    while (counts := bench.jobs())["running"]:
+        assert time.monotonic() < deadline
+    return counts
+
+
+def test_the_second_place_speaks_first_and_gives_the_whole_answer(bench: Bench) -> None:
+    job, first, second = both(bench)
+    second.say("a", "b")
+    assert read(bench, job) == ["a", "b"]
+    assert first.cancelled
+    second.say("c")
+    assert read(bench, job) == ["c"]
+    second.end()
+    assert read(bench, job) == []
+    counts = settled(bench)
+    assert counts["done"] == 1
+    assert counts["failover"].items() >= {"hedged": 1, "hedges_won": 1}.items()
+    assert {route.node for route in job.stream.routes} == {second.order.peer.hex()[:4]}
+
+
+def test_the_first_place_speaks_first_after_all_and_the_second_is_told_to_stop(bench: Bench) -> None:
+    job, first, second = both(bench)
+    first.say("a")
+    assert read(bench, job) == ["a"]
+    first.end()
+    assert read(bench, job) == []
+    counts = settled(bench)
+    assert second.cancelled
+    assert (counts["done"], counts["failed"], counts["failover"]["hedges_won"]) == (1, 0, 0)
+
+
+def test_a_reader_who_goes_away_stops_both(bench: Bench) -> None:
+    job, first, second = both(bench)
+    bench.io.call(job.stream.cancel)
+    settled(bench)
+    assert first.cancelled
+    assert second.cancelled
+
+
+def test_the_first_place_fails_and_the_second_is_waited_for(bench: Bench) -> None:
+    job, first, second = both(bench)
+    first.fail(WorkerLost("gone"))
+    second.say("a")
+    second.end()
+    assert read(bench, job) == ["a"]
+    assert settled(bench)["failed"] == 0
+
+
+def test_both_fail_and_the_caller_hears_why(bench: Bench) -> None:
+    job, first, second = both(bench)
+    first.fail(WorkerLost("gone"))
+    bench.jobs()
+    second.fail(EngineFailed("broke"))
+    assert isinstance(bench.error(job), WorkerLost)
+
+
+def test_a_second_that_won_and_broke_off_is_an_answer_that_broke_off(bench: Bench) -> None:
+    job, first, second = both(bench)
+    second.say("a")
+    assert read(bench, job) == ["a"]
+    assert first.cancelled
+    second.fail(WorkerLost("gone"))
+    bench.error(job)
+    assert bench.jobs()["failover"]["broken_off"] == 1
+
+
+def test_nobody_is_asked_a_third_time_and_an_embedding_never_twice(bench: Bench) -> None:
+    bench.peers(PEER, OTHER, NodeId(b"x" * 32))
+    bench.submit()
+    bench.dispatched()
+    bench.dispatched()
+    assert bench.lines["peers"].empty()
+    counts = bench.jobs()
+    assert (counts["running"], counts["failover"]["hedged"]) == (2, 1)
+
+
+def test_a_late_second_that_lost_shows_nothing(bench: Bench) -> None:
+    async def main() -> None:
+        stream = Stream()
+        contender = Contender(stream)
+        contender.enter()
+        stream.put(["mine"])
+        contender.put(["not mine"])
+        contender.finish(DONE)
+        assert await stream.read() == ["mine"]
+        assert not contender.won
+        assert stream.finished is None
+
+    bench.io.run(main(), PATIENCE)
+
+
+def test_late_is_what_is_late_for_this_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = FirstTokens()
+    assert seen.late_after(PEER, None, 0, 0.1) == first_tokens.UNKNOWN + 0.2
+    assert seen.late_after(PEER, None, 1000, 0.0) > first_tokens.UNKNOWN + 5
+    for _ in range(30):
+        seen.came(PEER, 2.0)
+    assert seen.late_after(PEER, None, 1000, 0.0) == 3.0
+    for _ in range(50):
+        seen.came(PEER, 0.01)
+    assert seen.late_after(PEER, None, 0, 0.0) == first_tokens.LEAST
+
+
+def test_one_request_in_twenty_at_most_is_asked_twice() -> None:
+    seen = FirstTokens()
+    hedged = 0
+    for _ in range(1000):
+        if seen.may_hedge():
+            seen.hedged += 1
+            hedged += 1
+        seen.came(PEER, 1.0)
+    assert hedged <= first_tokens.AT_FIRST + 0.05 * 1000 + 1
