@@ -11,7 +11,7 @@ from actors.failover import Failover
 from actors.hedging import Hedging
 from actors.in_flight import InFlight
 from actors.messages import Job, JobEnded, Submit, Unserved
-from opengateway.errors import AllBusy, DeadlinePassed, OpenGatewayError, Unsupported
+from opengateway.errors import AllBusy, ContextTooLong, DeadlinePassed, OpenGatewayError, Unsupported
 from opengateway.identity import short
 
 LASTING = (402, 404)
@@ -48,6 +48,8 @@ class Ending:
             end = replace(end, error=AllBusy(end.error.message, retry_after=end.error.retry_after))
         if end.error is None or job.stream.finished is not None:
             self._answered(end)
+        elif isinstance(end.error, ContextTooLong) and self._has_room(job, end):
+            flight.turns.place(job)
         elif self._may_retry(job, end.error) and holds.outdated(end):
             flight.address.tell_later(holds.REQUOTE, Submit(job))
         elif self._may_retry(job, end.error):
@@ -91,6 +93,19 @@ class Ending:
         node = end.place if isinstance(end.place, str) else short(end.place)
         error = end.error
         end.job.note(what, node=node, code=error.code if error else "", why=error.message if error else "")
+
+    def _has_room(self, job: Job, end: JobEnded) -> bool:
+        """Somebody else serves the model with a larger context than this place, by whose engine the prompt
+        was counted; nothing is owed for that."""
+        market, model = self._flight.market, job.request.model
+        here = market.served_here(model) if isinstance(end.place, str) else None
+        context = market.context(end.place, model) if isinstance(end.place, bytes) else 0
+        context = context or (here.context if here is not None else 0)
+        if job.origin is not None or job.stream.first_at is not None or job.stream.done or not context:
+            return False
+        job.least, job.why = max(job.least, context), end.error
+        self._note(end, "failed")
+        return True
 
     def _may_retry(self, job: Job, error: OpenGatewayError) -> bool:
         """Somebody else may still answer: this place has shown nothing, and it is not the request's fault."""

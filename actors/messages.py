@@ -72,6 +72,8 @@ class Job:
     """Monotonic seconds by which somebody must have begun to answer."""
     within: float = 0.0
     """Seconds that the caller himself gave it; 0: he did not say, and `deadline` is our own patience."""
+    least: int = 0
+    """Tokens that its prompt surely has; or the context of a place that found it too long."""
     told: Waits | None = None
     """Where its caller was last told that it stands."""
     told_at: float = 0.0

@@ -85,6 +85,7 @@ class Placing:
             home=market.affinity.home(request.model, request.body, now),
             parts=job.unbegun() if job.unbegun is not None else 0,
             needs=request.needs,
+            least=job.least,
         )
         return choose() if job.broke is None else self._failover.choose(job, lambda fits: choose(fits=fits))
 
@@ -101,6 +102,7 @@ class Placing:
             here=True,
             patient=isinstance(job.why, AllBusy),
             needs=job.request.needs,
+            least=job.least,
         )
         if isinstance(choice, Choice) and not flight.market.free_here(model, job.origin, now):
             return AllBusy("the free slots are held for others", retry_after=1.0)

@@ -52,7 +52,7 @@ class Queueing:
         """Somebody who is busy now has not said no to it."""
         if job.origin is not None:
             return False
-        return bool(serving(self._flight.market, job.request.model, job.scope).keys() - job.tried)
+        return bool(serving(self._flight.market, job.request.model, job.scope).keys() - job.tried - job.avoid)
 
     def wait(self, job: Job) -> None:
         leaves = self._flight.waiting.join(job, self._flight.running, self.places())

@@ -53,6 +53,7 @@ from actors.queueing import Queueing
 from actors.runner import Runner
 from actors.searching import Quoting, Searching
 from actors.standstill import end_the_stalled
+from opengateway.engines.prompt_size import sure_prompt_tokens
 from opengateway.errors import AllBusy, EngineUnavailable, OpenGatewayError, RequestError
 from opengateway.ledger.admission import Admission
 from opengateway.routing.market import Market
@@ -209,6 +210,7 @@ class Scheduler(Actor[SchedulerMessage]):
             self._ledger.ask(Claims()).then(self._claims)
 
     def _submit(self, job: Job) -> None:
+        job.least = max(job.least, sure_prompt_tokens(job.request.body))
         if job.origin is None:
             self._trace(job)
             if job.stream.shown is None:
@@ -221,7 +223,7 @@ class Scheduler(Actor[SchedulerMessage]):
         request, on_link = job.request, self._market.on_link(job.origin)
         job.service = Service.FRIEND if on_link or job.origin in self._friends else Service.SECURED
         choice = self._market.choose_here(
-            request.model, job.origin, private=self._private, needs=request.needs
+            request.model, job.origin, private=self._private, needs=request.needs, least=job.least
         )
         if isinstance(choice, AllBusy):
             if full := self._queueing.turned_away(job):

@@ -12,6 +12,12 @@ BYTES_PER_TOKEN = 6
 streams stays promised when the real count comes, so this is on the low side."""
 
 
+MOST_BYTES_PER_TOKEN = 16
+"""Runs of spaces and of other repeated characters are single tokens in most vocabularies, the longest of
+usual ones this long: what has more bytes than this for each token of a context surely does not fit into
+it."""
+
+
 def text_bytes(body: dict[str, Any]) -> int:
     """Bytes of the texts that a model reads, pictures left out: a megabyte of base64 is 1,000 tokens."""
     prompt = body.get("prompt")
@@ -33,3 +39,8 @@ def least_prompt_tokens(body: dict[str, Any], partial: Sequence[str] = ()) -> in
 def least_prompt(request: GenerateRequest) -> int:
     """Tokens that its worker surely reads."""
     return least_prompt_tokens(request.body, request.partial)
+
+
+def sure_prompt_tokens(body: dict[str, Any]) -> int:
+    """Tokens that there are whatever the vocabulary; 0 where nobody can say."""
+    return text_bytes(body) // MOST_BYTES_PER_TOKEN

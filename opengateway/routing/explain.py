@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from opengateway.errors import OpenGatewayError, UnknownModel
+from opengateway.errors import ContextTooLong, OpenGatewayError, UnknownModel
 from opengateway.routing.abilities import ASSUMED, lacking
 from opengateway.routing.placement import nearest_names, ring_in_scope, same_model
 from opengateway.routing.views import ServedModel
@@ -56,6 +56,15 @@ def nobody(wanted: str, names: Sequence[str], scope: str, *, alone: bool) -> Ope
         f"did you mean {' or '.join(close)}?" if close else f"served {where(scope)}: {', '.join(names[:10])}"
     )
     return UnknownModel(f"nobody {where(scope)} serves the model {wanted[:80]!r}", hint=hint)
+
+
+def too_long(wanted: str, least: int, largest: int) -> ContextTooLong:
+    """Nobody who serves the model has room for this prompt."""
+    served = f"{wanted[:80]} is served with a context of {largest} at most"
+    return ContextTooLong(
+        f"the prompt has at least {least} tokens, and {served}",
+        hint="shorten the prompt, or ask for a model with a larger context: `opengateway models` shows them",
+    )
 
 
 def describe(served: Iterable[tuple[str, ServedModel]]) -> list[dict[str, Any]]:

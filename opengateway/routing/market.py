@@ -70,6 +70,7 @@ class Market(Known):
         parts: int = 0,
         needs: Mapping[str, str] = NOTHING,
         fits: Callable[[ServedModel], bool] | None = None,
+        least: int = 0,
     ) -> Choice | OpenGatewayError:
         """Where to ask now. `AllBusy`: later; another error: not at all. `here`: for a peer's request,
         which only this node's engines may answer. `patient`: for a request that waits already: it does
@@ -77,7 +78,8 @@ class Market(Known):
         goes only where a slot is known to be free. `settle`: the search found none, so it stands in the queue
         that is over first. `home`: who holds the conversation. `parts`: so many like
         this one wait, and each goes where it ends first. `needs`: abilities, with the field that wants each;
-        `fits`: what else the model there must be, and no hope then for those who are not in reach."""
+        `fits`: what else the model there must be, and no hope then for those who are not in reach. `least`:
+        tokens that the prompt surely has; a context that is no larger is too small for it."""
         scope = "local" if here else scope
         wanted = self.wanted(model, scope, needs)
         found = [
@@ -100,6 +102,11 @@ class Market(Known):
             return unsupported(needs, min(lacks, key=len), wanted, explain.where(scope))
         if lacks:
             found = [one for one, missing in zip(found, lacks, strict=True) if not missing]
+        if least:
+            roomy = [(o, served) for o, served in found if not served.context or served.context > least]
+            if not roomy:
+                return explain.too_long(wanted, least, max(served.context for _, served in found))
+            found = roomy
         models = {offer.place: served for offer, served in found}
         free = [
             offer
@@ -147,10 +154,16 @@ class Market(Known):
         ]
 
     def choose_here(
-        self, model: str, asker: NodeId, *, private: bool, needs: Mapping[str, str] = NOTHING
+        self,
+        model: str,
+        asker: NodeId,
+        *,
+        private: bool,
+        needs: Mapping[str, str] = NOTHING,
+        least: int = 0,
     ) -> Choice | OpenGatewayError:
         """Whether this node can answer a peer's request, and with which of its engines."""
-        choice = self.choose(model, "local", now=0.0, tried=frozenset(), here=True, needs=needs)
+        choice = self.choose(model, "local", now=0.0, tried=frozenset(), here=True, needs=needs, least=least)
         ring = self._peers[asker].ring if asker in self._peers else "world"
         served = self.served_here(model)
         if served is not None and not offered(ring, demo=served.demo, private=private):

@@ -10,13 +10,22 @@ import pytest
 from scheduler_bench import PATIENCE, PEER, Bench
 
 from actors import placing
-from actors.messages import Admit, Job, PeersChanged
+from actors.messages import Admit, Job, PeersChanged, Submit
+from opengateway.engines.protocol import GenerateRequest
 from opengateway.engines.stream import Stream, Waits
-from opengateway.errors import AllBusy, DeadlinePassed, EngineUnavailable, NotEnoughCredit, WorkerLost
+from opengateway.errors import (
+    AllBusy,
+    ContextTooLong,
+    DeadlinePassed,
+    EngineUnavailable,
+    NotEnoughCredit,
+    UnknownModel,
+    WorkerLost,
+)
 from opengateway.ledger.admission import Admission
 from opengateway.routing.priority import Service
 from opengateway.routing.queue import STRANGER_AT_ONCE, room, stranger_slots
-from opengateway.routing.views import PeerView, ServedModel
+from opengateway.routing.views import PeerView, Price, ServedModel
 from opengateway.units import NodeId
 
 FRIEND, SECURED, STRANGER, NAMED = (NodeId(bytes([n]) * 32) for n in (11, 12, 13, 14))
@@ -264,3 +273,77 @@ def test_places_are_told_in_words_that_people_use() -> None:
     assert Waits(3).words() == "3rd in queue"
     assert Waits(1, 0.2).words() == "1st in queue, about 1 s"
     assert Stream().waits is None
+
+
+LONG = {"messages": [{"role": "user", "content": "word " * 20_000}]}
+"""100 kB: at least 6,250 tokens in any vocabulary."""
+
+
+def views(bench: Bench, **contexts: int) -> dict[str, NodeId]:
+    """Peers by name, each with a model of that context."""
+    nodes = {name: NodeId(name.encode().ljust(32, b".")) for name in contexts}
+    offered = [
+        PeerView(nodes[name], name, "lan", 1.0, 1, (ServedModel("m", context=context),))
+        for name, context in contexts.items()
+    ]
+    bench.address.tell(PeersChanged(tuple(offered)))
+    return nodes
+
+
+def long_job(bench: Bench, body: dict[str, Any] = LONG) -> Job:
+    job = Job(GenerateRequest("chat", "m", body), Stream())
+    assert bench.address.tell(Submit(job))
+    return job
+
+
+def test_a_prompt_that_fits_nowhere_is_refused_before_anybody_is_asked(bench: Bench) -> None:
+    views(bench, small=4096, smaller=2048)
+    error = bench.error(long_job(bench))
+    assert isinstance(error, ContextTooLong)
+    assert "6250 tokens" in error.message
+    assert "4096" in error.message
+    assert error.hint
+    assert bench.lines["peers"].empty()
+
+
+def test_a_long_prompt_goes_where_there_is_room_for_it(bench: Bench) -> None:
+    nodes = views(bench, small=4096, large=32_768)
+    long_job(bench)
+    assert bench.dispatched().peer == nodes["large"]
+
+
+def test_what_one_engine_counts_as_too_long_is_asked_of_a_larger_context(bench: Bench) -> None:
+    nodes = views(bench, small=4096, large=32_768)
+    job = long_job(bench, {"messages": [{"role": "user", "content": "word " * 3000}]})
+    first = bench.dispatched()
+    if first.peer == nodes["large"]:  # either may be asked first
+        bench.ended(first, AllBusy("full", retry_after=1.0))
+        first = bench.dispatched()
+    assert first.peer == nodes["small"]
+    bench.ended(first, ContextTooLong("6000 tokens do not fit into 4096"))
+    again = bench.dispatched()
+    assert again.peer == nodes["large"]
+    bench.ended(again, ContextTooLong("40000 tokens do not fit into 32768"))
+    error = bench.error(job)
+    assert isinstance(error, ContextTooLong)
+    assert "32768" in error.message
+
+
+def test_whoever_has_not_said_how_large_its_context_is_may_have_room(bench: Bench) -> None:
+    nodes = views(bench, unknown=0)
+    long_job(bench)
+    assert bench.dispatched().peer == nodes["unknown"]
+
+
+def test_a_peers_prompt_that_cannot_fit_is_refused_before_its_ledger_entry(bench: Bench) -> None:
+    bench.serve("running", 1, ServedModel("m", context=2048, price=Price(1, 3)))
+    job = Job(GenerateRequest("chat", "m", LONG), Stream(), scope="local", origin=SECURED, opening=b"open")
+    assert bench.address.tell(Submit(job))
+    assert isinstance(bench.error(job), ContextTooLong)
+    assert bench.lines["ledger"].empty()
+
+
+def test_each_refusal_has_its_own_code_and_status() -> None:
+    kinds = (UnknownModel, AllBusy, DeadlinePassed, NotEnoughCredit, ContextTooLong)
+    assert len({kind.code for kind in kinds}) == len(kinds)
+    assert [kind.status for kind in kinds] == [404, 503, 504, 402, 400]
