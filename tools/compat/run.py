@@ -43,7 +43,13 @@ PACKAGES = [
     "llm",
     "pytest",
     "pytest-asyncio",
-    "respx",
+    "pytest-xdist",
+    # What openai's own conftest imports.
+    "inline-snapshot",
+    "rich",
+    "trio",
+    "Pillow",
+    "httpx-aiohttp",
 ]
 KEY = "My API Key"
 """What openai's tests send."""
@@ -131,10 +137,10 @@ def two_nodes() -> Iterator[str]:
 def run_pytest(python: Path, cwd: Path, target: str, url: str) -> Outcome:
     with tempfile.NamedTemporaryFile(suffix=".xml") as report:
         environment = os.environ | {"TEST_API_BASE_URL": url, "OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": url}
-        command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", "-n0"]
-        command = [word for word in command if word != "-n0"]
+        environment["PYTHONPATH"] = str(HERE)
+        command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no_retries", "-n", "0"]
         subprocess.run(
-            [*command, f"--junitxml={report.name}", target],
+            [*command, "-W", "ignore", f"--junitxml={report.name}", target],
             cwd=cwd,
             env=environment,
             stdout=subprocess.DEVNULL,

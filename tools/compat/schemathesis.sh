@@ -3,14 +3,15 @@
 #   tools/compat/schemathesis.sh FOLDER [ARGUMENTS OF st run...]
 # Makes a virtual environment in FOLDER for schemathesis; the node is this checkout's, and gone afterwards.
 set -euo pipefail
-folder=$1
+mkdir -p "$1"
+folder=$(cd "$1" && pwd)
 shift
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-mkdir -p "$folder"
 if [ ! -x "$folder/schemathesis/bin/st" ]; then
     python3 -m venv "$folder/schemathesis"
     "$folder/schemathesis/bin/pip" install -q schemathesis
 fi
+cd "$folder" # it keeps what it found beside it
 exec "$here/.venv/bin/python" "$here/tools/compat/with_node.py" "$folder/schemathesis/bin/st" run URL/openapi.json \
     --checks not_a_server_error,response_schema_conformance,content_type_conformance,status_code_conformance \
     --phases examples,coverage,fuzzing --max-examples 100 "$@"

@@ -116,7 +116,7 @@ async def _whole(job: Job, writer: Writer) -> web.Response:
         chunks += more
     headers = _headers(job)
     headers["x-opengateway-credits"] = show_credits(stream.cost or 0)
-    writer.begin(job.request.model)
+    writer.begin(_model(job))
     body = writer.whole(chunks, stream)
     return web.Response(body=body, headers=headers, content_type="application/json")
 
@@ -136,7 +136,7 @@ async def _streamed(request: web.Request, job: Job, writer: Writer) -> web.Strea
             await response.write(writer.waiting(words))
         try:
             chunks = await reading
-            before = writer.begin(job.request.model)
+            before = writer.begin(_model(job))
             while chunks:
                 await response.write(before + writer.pieces(chunks))
                 before = b""
@@ -148,6 +148,12 @@ async def _streamed(request: web.Request, job: Job, writer: Writer) -> web.Strea
         return response
     finally:
         reading.cancel()
+
+
+def _model(job: Job) -> str:
+    """The one that answers. A request of several parts that named none learns it from whoever took part."""
+    route = job.stream.route
+    return job.request.model or (route.model if route else "")
 
 
 def _headers(job: Job) -> dict[str, str]:

@@ -88,7 +88,7 @@ RESPONSE_FORMAT: Final = Form(
 
 def check_messages(messages: list[Any]) -> list[Any]:
     """As an engine gets them. Raises `BadRequest`."""
-    renamed = False
+    changed = False
     for index, message in enumerate(messages):
         where = f"messages[{index}]"
         role = message.get("role") if isinstance(message, dict) else None
@@ -97,22 +97,26 @@ def check_messages(messages: list[Any]) -> list[Any]:
             raise BadRequest(
                 f"{where} must be an object with a role of {', '.join(ROLES)}", param=where, hint=hint
             )
-        renamed = renamed or role == "developer"
+        changed = changed or role == "developer" or None in message.values()
         content = message.get("content")
         if isinstance(content, list):
             for part in content:
                 _check_part(part, f"{where}.content")
-        elif content is not None and not isinstance(content, str):
+        elif not isinstance(content, str) and not (content is None and role == "assistant"):
             raise BadRequest(f"{where}.content must be text or a list of parts", param=f"{where}.content")
         if message.get("tool_calls") is not None:
             _check_calls(message["tool_calls"], f"{where}.tool_calls")
         if message.get("audio") or message.get("function_call"):
             field = "audio" if message.get("audio") else "function_call"
             raise Unsupported(f"{where}.{field} cannot be honoured by any engine", param=f"{where}.{field}")
-    if not renamed:
-        return messages
-    # OpenAI's newer name for the same; chat templates know the old one.
-    return [{**one, "role": "system"} if one["role"] == "developer" else one for one in messages]
+    return [_plain(message) for message in messages] if changed else messages
+
+
+def _plain(message: dict[str, Any]) -> dict[str, Any]:
+    """Without nulls, which llama.cpp takes for values, and with the old one of two names for a role, which is
+    the one that chat templates know."""
+    kept = {name: value for name, value in message.items() if value is not None or name == "content"}
+    return {**kept, "role": "system"} if message["role"] == "developer" else kept
 
 
 def _check_part(part: Any, where: str) -> None:

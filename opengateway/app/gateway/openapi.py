@@ -143,7 +143,7 @@ def _operation(
 ) -> Json:
     content: Json = {"application/json": {"schema": answer}}
     if streamed:
-        content[streamed] = {"schema": _TEXT}
+        content[streamed] = {}
     failed: Json = {"description": "an error", "content": {"application/json": {"schema": error}}}
     body: Json = {}
     if asked is not None:

@@ -150,6 +150,18 @@ def test_a_developers_message_is_a_systems_message_to_engines() -> None:
     assert body["messages"] == [{"role": "system", "content": "be brief"}]
 
 
+def test_a_null_in_a_message_is_the_same_as_leaving_it_out() -> None:
+    """llama.cpp took `"tool_call_id": null` for a value, and failed with a 500: found by schemathesis."""
+    nulls = {"name": None, "tool_call_id": None, "tool_calls": None}
+    body = read("chat", messages=[{"role": "user", "content": "x", **nulls}]).request.body
+    assert body["messages"] == [{"role": "user", "content": "x"}]
+    said = {"role": "assistant", "content": None, "name": None}
+    assert read("chat", messages=[said]).request.body["messages"] == [{"role": "assistant", "content": None}]
+    with pytest.raises(BadRequest) as caught:
+        read("chat", messages=[{"role": "user", "content": None}])
+    assert caught.value.param == "messages[0].content"
+
+
 def test_an_alias_means_its_model_however_it_is_written() -> None:
     aliases = Aliases.of(("gpt-4o-mini=pocket",))
     raw = orjson.dumps({**GOOD["chat"], "model": "GPT-4o-mini"})
