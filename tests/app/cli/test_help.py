@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,3 +66,23 @@ def test_the_examples_can_be_typed(name: str) -> None:
 
 def test_the_reference_is_what_the_commands_say() -> None:
     assert cli_reference.FILE.read_text() == cli_reference.page(), "run tools/cli_reference.py"
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("das", "dashboard"), ("service in", "install"), ("ledger exp", "export")]
+)
+def test_the_shell_completes_commands(typed: str, offered: str) -> None:
+    asked = {
+        "_OPENGATEWAY_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"opengateway {typed}",
+        "COMP_CWORD": str(len(typed.split())),
+    }
+    script = "import sys; from opengateway.app.cli import main; sys.exit(main([]))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [offered]

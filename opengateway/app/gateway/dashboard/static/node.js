@@ -8,7 +8,7 @@ export function drawNode({ node, models, actors }) {
   document.title = `${node.name} · OpenGateway`;
   $("node-line").replaceChildren(...sentence(node));
   const [, advice = ""] = node.reachability.text.split(/: (.*)/s);
-  say($("node-advice"), ["relayed", "unreachable"].includes(node.reachability.kind) ? `To be reached directly: ${advice}.` : "");
+  say($("node-advice"), ["relayed", "unreachable"].includes(node.reachability.kind) ? `${advice.charAt(0).toUpperCase()}${advice.slice(1)}.` : "");
   notices(node.warnings);
   const speed = (models?.speeds ?? []).reduce((best, one) => (one.generate_tps > (best?.generate_tps ?? 0) ? one : best), null);
   const { engine } = node;
