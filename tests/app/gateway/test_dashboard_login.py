@@ -12,8 +12,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from harness import Node
+from harness import Node, until
 
+from actors.kernel import Address
+from opengateway.app.gateway.dashboard.audit import OwnAudit
+from opengateway.app.gateway.dashboard.live import MOST_WATCHERS
 from opengateway.app.gateway.dashboard.login import CODE_S, IDLE_S, MOST_CODES, MOST_SESSIONS, Logins
 from opengateway.errors import Unauthorized
 
@@ -303,3 +306,30 @@ def test_a_stop_does_not_wait_for_who_watches(tmp_path: Path) -> None:
         node.process.wait(20)
         assert time.monotonic() - started < 1.9, "it waited for the stream to end by itself (2 s)"
         stream.close()
+
+
+def test_who_watches_is_bounded_and_who_leaves_makes_room(node: Node) -> None:
+    signed_in = enter(node)
+    streams = [watch(node, signed_in, 1000) for _ in range(MOST_WATCHERS)]
+    for stream in streams:
+        next(stream)
+    status, headers, _ = ask(node, "GET", "/dashboard/live", headers=signed_in)
+    assert (status, headers["Retry-After"]) == (503, "5")
+    for stream in streams:
+        stream.close()
+    until(lambda: next(watch_if_let(node, signed_in), None), "there is room again")
+
+
+def watch_if_let(node: Node, headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    try:
+        yield from watch(node, headers, 1)
+    except AssertionError:  # still refused
+        return
+
+
+def test_what_a_killed_node_left_of_an_audit_goes_at_the_next_start(tmp_path: Path) -> None:
+    (tmp_path / "audit-abc").mkdir()
+    (tmp_path / "audit-abc" / "own.ledger").write_bytes(b"x")
+    (tmp_path / "lock").touch()
+    OwnAudit(Address("ledger", lambda: None), tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["lock"]

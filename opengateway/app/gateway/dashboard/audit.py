@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +23,7 @@ EXPORT_S = 60.0
 AUDIT_S = 600.0
 """Seconds: about 3 million entries on one slow core."""
 NICENESS = 10
+PREFIX = "audit-"
 
 
 class OwnAudit:
@@ -29,6 +31,8 @@ class OwnAudit:
 
     def __init__(self, ledger: Address[LedgerMessage], folder: Path) -> None:
         """`folder`: where the export lies while it is audited."""
+        for left in folder.glob(f"{PREFIX}*"):  # of a node that was killed in the middle of one
+            shutil.rmtree(left, ignore_errors=True)
         self._ledger = ledger
         self._folder = folder
         self._running = False
@@ -40,7 +44,7 @@ class OwnAudit:
         self._running = True
         try:
             exported = await answer(self._ledger.ask(Export()), EXPORT_S)
-            with tempfile.TemporaryDirectory(prefix="audit-", dir=self._folder) as scratch:
+            with tempfile.TemporaryDirectory(prefix=PREFIX, dir=self._folder) as scratch:
                 file = Path(scratch) / "own.ledger"
                 await asyncio.to_thread(file.write_bytes, exported)
                 return await self._audit(file)

@@ -56,8 +56,8 @@ class Live:
             try:
                 await telling
             except asyncio.CancelledError:
-                if not telling.cancelled():  # it is the reader who left
-                    telling.cancel()
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():  # the reader left
                     raise
             finally:
                 request.app[ENDLESS].discard(telling)

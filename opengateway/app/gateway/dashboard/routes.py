@@ -109,7 +109,11 @@ class Dashboard:
     async def new_code(self, _request: web.Request) -> web.Response:
         """For `opengateway dashboard`, which has shown the control token."""
         code = self._logins.new_code()
-        address = f"{self._parts.facts.http_url()}/#code={code}"
+        # Bound to every interface: this machine's own browser asks on loopback.
+        here = (
+            self._parts.facts.http_url().replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+        )
+        address = f"{here}/#code={code}"
         return _json({"url": address, "expires_s": CODE_S})
 
     async def enter(self, request: web.Request) -> web.Response:
