@@ -21,7 +21,8 @@ COPYLEFT = re.compile(r"\b(A?GPL|GNU (Affero )?General Public)", re.IGNORECASE)
 """Licences that would bind whoever ships the node; the MPL and the LGPL bind their own files only."""
 HEAD = """# Licences
 
-OpenGateway is under the Apache License 2.0 ([LICENSE](../LICENSE)). With it are installed, by
+OpenGateway is under the Apache License 2.0 ([LICENSE](../LICENSE)), the fonts of its dashboard under the SIL
+Open Font License ([FONTS](../opengateway/app/gateway/dashboard/static/FONTS.txt)). With it are installed, by
 `tools/supply/licences.py` and in the versions of the day it was run:
 
 | package | version | licence |

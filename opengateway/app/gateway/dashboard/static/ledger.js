@@ -62,8 +62,18 @@ function verdict(place, report) {
   place.replaceChildren(
     el("strong", {}, `${words}.`),
     el("p", {}, `${plural(subject.entries, "entry", "entries")} and ${plural(perf.signatures, "signature")} checked in ${perf.seconds.toFixed(2)} s, from the export alone.`),
-    report.findings.length ? el("ul", {}, report.findings.map((finding) => el("li", { class: "note" }, `${finding.code}${finding.seq >= 0 ? `, entry ${finding.seq}` : ""}: ${finding.detail}`))) : "",
+    report.findings.length ? el("ul", {}, inWords(report).map((words) => el("li", { class: "note" }, words))) : "",
     el("details", {}, el("summary", {}, "What was checked, and what was not"),
       el("ul", {}, done.map(([name, check]) => el("li", {}, `${name}: ${count(check.ok)} in order${check.bad ? `, ${check.bad} not` : ""}`))),
       el("ul", {}, report.not_checked.map((text) => el("li", { class: "note" }, `Not checked: ${text}`)))));
+}
+
+/** Requests in flight are open in the ledger, which an audit reports: one line for all of them. */
+function inWords({ findings, totals }) {
+  const open = findings.filter((finding) => finding.code === "W_UNSETTLED");
+  const others = findings.filter((finding) => finding.code !== "W_UNSETTLED");
+  return [
+    ...(open.length ? [`${plural(open.length, "request is", "requests are")} in flight: ${credits(totals.held)} credits are held for ${open.length === 1 ? "it" : "them"}.`] : []),
+    ...others.map(({ code, seq, detail }) => `${code}${seq >= 0 ? `, entry ${seq}` : ""}: ${detail}`),
+  ];
 }
