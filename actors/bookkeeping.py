@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from actors.messages import (
+    AcceptAccount,
     BeginShowing,
     Claims,
     CoveredAt,
@@ -13,11 +14,14 @@ from actors.messages import (
     DescribeCurve,
     DescribeHistory,
     FindCreditors,
+    HearAccount,
     HearHeads,
     HearWitness,
     KeepStamp,
+    KeyNews,
     LedgerMessage,
     LedgerShown,
+    MeetSuccessor,
     MeetWitness,
     OwedAmong,
     SeekWitnesses,
@@ -25,11 +29,19 @@ from actors.messages import (
     StampShown,
     StampSought,
     TakeProof,
+    TakeRotation,
 )
 from opengateway.ledger.book import Book
 from opengateway.ledger.history import account_facts, line_facts
+from opengateway.units import NodeId
+from opengateway.wire.messages import Message
+from opengateway.wire.succession_messages import Account, Rotated
 
-WITNESSING = (HearWitness, SeekWitnesses, BeginShowing, KeepStamp)
+WRITING = (
+    *(HearWitness, SeekWitnesses, BeginShowing, KeepStamp),
+    *(TakeProof, TakeRotation, HearAccount, AcceptAccount),
+)
+WITNESSING = tuple({*WRITING, MeetSuccessor} - {TakeProof})
 """Their answers leave the node, so they wait for the commit like a request's."""
 
 
@@ -56,18 +68,22 @@ def read(book: Book, message: LedgerMessage) -> Any:
         case MeetWitness(peer):
             return book.witnessing.met(peer)
         case DescribeBalance():
-            return {**book.balance()._asdict(), "witnesses": book.witnessing.facts()}
+            facts = {"witnesses": book.witnessing.facts(), "accused": book.succession.accused}
+            return {**book.balance()._asdict(), **facts}
         case DescribeHistory(limit):
             return [line_facts(line) for line in book.history(limit)]
         case DescribeCurve(span_ms, points):
             return [moment._asdict() for moment in book.curve(span_ms, points)]
+        case MeetSuccessor(peer):
+            papers = book.succession.papers_for(peer)
+            return KeyNews([*((peer, Rotated(one)) for one in papers), *_account(book, peer)])
         case DescribeAccounts():
-            return [account_facts(pair) for pair in book.peers()]
+            return [{**account_facts(pair), **book.succession.facts(pair.peer)} for pair in book.peers()]
     return None
 
 
-def witness(book: Book, message: LedgerMessage) -> Any:
-    """May write."""
+def write(book: Book, message: LedgerMessage, given_up: dict[NodeId, NodeId]) -> Any:
+    """`given_up` is told of a new change of keys."""
     match message:
         case HearWitness(peer, said):
             return book.witnessing.hear(peer, said)
@@ -79,4 +95,22 @@ def witness(book: Book, message: LedgerMessage) -> Any:
             return book.stamps.keep(nonce)
         case TakeProof(proof):
             book.proofs.take(proof)
+        case TakeRotation(_, papers):
+            found = book.succession.hear(papers)
+            if found is None:
+                return KeyNews([])
+            given_up[found.old] = found.new
+            account = book.succession.account_key(found.new)
+            return KeyNews(_account(book, account), (found.old, found.new))
+        case HearAccount(peer, entry, evidence):
+            news = book.succession.agreement.told(peer, entry, evidence)
+            return KeyNews(_account(book, peer) if news else [])
+        case AcceptAccount(peer):
+            book.succession.agreement.accept(peer)
+            return KeyNews(_account(book, peer))
     return None
+
+
+def _account(book: Book, peer: NodeId) -> list[tuple[NodeId, Message]]:
+    told = book.succession.agreement.account(peer)
+    return [(peer, Account(*told))] if told is not None else []

@@ -70,6 +70,14 @@ class Connecting:
         self.tell_wire(HangUp(peer, "disconnected by its owner"))
         return {"id": base32(peer), "short": short(peer)}
 
+    def succeeded(self, old: NodeId, new: NodeId, now_ms: int) -> None:
+        """A node goes on with a new key: whatever was wanted of the old one is wanted of that."""
+        self.tell_wire(HangUp(old, "the key of this node was given up"))
+        self.book.follow(old, new, now_ms=now_ms)
+        self.wanted.follow(old, new)
+        if old in self.unwanted:
+            self.unwanted.add(new)
+
     def _find(self, target: str) -> NodeId | None:
         with contextlib.suppress(ValueError):
             return from_base32(target)

@@ -46,7 +46,7 @@ class Exchange:
         send: Callable[[NodeId, Talk], bool],
         paths: Pathfinder,
         connected: Callable[[], Collection[NodeId]],
-        sweep_to: NodeId | None = None,
+        sweep_to: Callable[[], NodeId | None] = lambda: None,
     ) -> None:
         self._io = io
         self._ledger = ledger
@@ -77,7 +77,7 @@ class Exchange:
     def met(self, peer: NodeId) -> None:
         """A new session: what the last one did not deliver."""
         self._ledger.ask(MeetPeer(peer)).then(lambda r: self._io.call(self._act, r))
-        if self._sweep_to == peer:
+        if self._sweep_to() == peer:
             self.sweep()
 
     def lost(self, peer: NodeId) -> None:
@@ -181,10 +181,11 @@ class Exchange:
     def sweep(self) -> None:
         """Once a minute at most: what others owe this node goes to its owner's main node."""
         now = time.monotonic()
-        if self._sweep_to is None or now - self._swept < SWEEP_EVERY:
+        main = self._sweep_to()
+        if main is None or now - self._swept < SWEEP_EVERY:
             return
         self._swept = now
-        self._io.task(self._sweep(self._sweep_to))
+        self._io.task(self._sweep(main))
 
     async def _sweep(self, main: NodeId) -> None:
         claims: dict[NodeId, int] = await answer(self._ledger.ask(Claims()), PATIENCE)

@@ -18,7 +18,6 @@ from actors.flusher import Batch, Flusher
 from actors.kernel import LATER, Actor, Reply
 from actors.messages import (
     Admit,
-    BeginShowing,
     BeginTransfer,
     Checked,
     Countersigned,
@@ -28,13 +27,11 @@ from actors.messages import (
     Flushed,
     HearTransfer,
     HearWitness,
-    KeepStamp,
     LedgerMessage,
     MeetPeer,
     OpenHold,
     Promised,
     QuoteCredit,
-    SeekWitnesses,
     SettleHolds,
     TakeProof,
     Tick,
@@ -82,14 +79,17 @@ class Ledger(Actor[LedgerMessage]):
         convicted: Callable[[bytes], None] = lambda _: None,
         offers: Callable[[], Collection[bytes]] = tuple,
         capacity: Callable[[], int] = int,
+        given_up: dict[NodeId, NodeId] | None = None,
         check_s: float = CHECK_S,
     ) -> None:
-        """`convicted` is called with every proof of fraud that is new and durable."""
+        """`convicted` is called with every proof of fraud that is new and durable; `given_up` is told every
+        key that another came after."""
         super().__init__()
         self._convicted = convicted
         self._open_book: Callable[[], Book] = lambda: Book(path, identity, net, own=own, now_ms=now_ms)
         self._book: Book | None = None
         self._offers, self._capacity, self._check_s = offers, capacity, check_s
+        self._given_up = {} if given_up is None else given_up
         self._flusher: Flusher | None = None
         self._unanswered: list[tuple[Reply[Any], Any]] = []
         self._promising: Counter[bytes] = Counter()
@@ -115,6 +115,7 @@ class Ledger(Actor[LedgerMessage]):
 
     def on_start(self) -> None:
         self._book = self._open_book()
+        self._given_up.update(self._book.succession.given_up())
         self._book.check_strangers(self._book.stamps.require)
         self._book.check_strangers(self._book.witnessing.standing.require)
         self._start = StartCheck(self.address, self._book, self._commit_signed)
@@ -273,10 +274,10 @@ class Ledger(Actor[LedgerMessage]):
                 self._commit_now()  # what was lost is put back behind what is durable
                 self._written = self._urgent = True
                 return [*book.witnessing.hear(peer, said), *self._start.heard()]
-            case TakeProof() | HearWitness() | SeekWitnesses() | BeginShowing() | KeepStamp():
+            case _ if isinstance(message, bookkeeping.WRITING):
                 self._written = True
                 self._urgent |= not isinstance(message, TakeProof)
-                return bookkeeping.witness(book, message)
+                return bookkeeping.write(book, message, self._given_up)
             case MeetPeer(peer):
                 self._urgent = True  # what it sends may have been written a moment ago
                 return book.handover.meet(peer)

@@ -16,6 +16,7 @@ from actors.messages import (
     Dispatch,
     Job,
     JobEnded,
+    KeyNews,
     LedgerMessage,
     QuoteCame,
     Received,
@@ -134,6 +135,11 @@ class Lines:
         if self.switchboard is None:
             raise WorkerLost("this node's own connections are being restarted", retry_after=1.0)
         return await self.switchboard.quotes.ask(peer, kind, model, prompt, completion)
+
+    def agree(self, heard: KeyNews) -> None:
+        """Tell a peer that its account is accepted. On the loop."""
+        if self.switchboard is not None:
+            self.switchboard.heirs.carry_out(heard)
 
     async def move(self, amount: int, via: tuple[NodeId, ...], to: NodeId) -> None:
         """One transfer that the owner asked for. On the loop; raises `OpenGatewayError`."""

@@ -545,6 +545,14 @@ class DhtUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Succeeded:
+    """A node goes on with a new key."""
+
+    old: NodeId
+    new: NodeId
+
+
+@dataclass(frozen=True, slots=True)
 class PeerSaid:
     """A peer speaks of where it or others are."""
 
@@ -613,6 +621,7 @@ RegistryMessage: TypeAlias = (
     | DhtUp
     | PeerSaid
     | Introduce
+    | Succeeded
     | TellPeers
     | Connect
     | Disconnect
@@ -910,6 +919,45 @@ class SeekWitnesses(Request[Sends]):
     peers: tuple[NodeId, ...]
 
 
+class KeyNews(NamedTuple):
+    """What follows from what a peer said of a change of keys."""
+
+    sends: list[tuple[NodeId, Message]]
+    rotation: tuple[NodeId, NodeId] | None = None
+    """The old key and the new one, if that was not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeetSuccessor(Request[KeyNews]):
+    """What this peer may not know of changes of keys: ours, its own, and of the account between us."""
+
+    peer: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class TakeRotation(Request[KeyNews]):
+    """The papers of a change of keys that a peer passes on. Refused if they prove nothing."""
+
+    peer: NodeId
+    papers: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HearAccount(Request[KeyNews]):
+    """What a peer's book says of an account that has moved."""
+
+    peer: NodeId
+    entry: bytes
+    evidence: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptAccount(Request[KeyNews]):
+    """The owner takes the account with this peer as the peer shows it."""
+
+    peer: NodeId
+
+
 @dataclass(frozen=True, slots=True)
 class MeetPeer(Request[Outcome]):
     """What this peer may have missed of transfers."""
@@ -1015,6 +1063,10 @@ LedgerMessage: TypeAlias = (
     | MeetWitness
     | Checked
     | MeetPeer
+    | MeetSuccessor
+    | TakeRotation
+    | HearAccount
+    | AcceptAccount
     | Claims
     | FindCreditors
     | OwedAmong

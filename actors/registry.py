@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from actors import peer_table
@@ -48,6 +48,7 @@ from actors.messages import (
     Say,
     SchedulerMessage,
     Sighted,
+    Succeeded,
     SwarmPeerMessage,
     TellPeers,
     Tick,
@@ -58,7 +59,6 @@ from actors.own_record import OwnRecord
 from actors.roster import Roster
 from actors.upgrades import Upgrades
 from actors.wanted import Wanted
-from opengateway.discovery.addresses import entry_point
 from opengateway.discovery.peer_cache import PeerCache
 from opengateway.discovery.peers import PeerBook
 from opengateway.discovery.record import RecordRefused, open_own_word
@@ -91,6 +91,7 @@ class Registry(Actor[RegistryMessage]):
         discovery: Address[DiscoveryMessage],
         scheduler: Address[SchedulerMessage],
         now_ms: Callable[[], int],
+        given_up: Mapping[NodeId, NodeId],
     ) -> None:
         super().__init__()
         self._own = own
@@ -99,13 +100,10 @@ class Registry(Actor[RegistryMessage]):
         self._swarm_peer, self._discovery = swarm_peer, discovery
         self._scheduler = scheduler
         self._now_ms = now_ms
-        self._book = PeerBook(own.identity.node_id)
+        self._book = PeerBook(own.identity.node_id, given_up=given_up)
         self._roster = Roster(own.region.code, own.private)
-        self._wanted = Wanted()
+        self._wanted = Wanted.of(bootstrap, given_up)
         self._upgrades = Upgrades()
-        for where in bootstrap:
-            endpoint, expect = entry_point(where)
-            self._wanted.keep(endpoint, NodeId(expect) if expect else None)
         self._connecting = Connecting(
             self._roster, self._book, self._wanted, tell_wire=swarm_peer.tell, locate=self._locate
         )
@@ -166,6 +164,9 @@ class Registry(Actor[RegistryMessage]):
                 self._advertise()
             case Measured(machine):
                 self._roster.machine = machine
+            case Succeeded(old, new):
+                self._connecting.succeeded(old, new, self._now_ms())
+                self._dial_due()
             case Found() | Located() | PeerSaid() | Introduce():
                 self._introductions.take(message)
                 self._dial_due()

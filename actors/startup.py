@@ -17,11 +17,13 @@ from actors.messages import (
     BeginTransfer,
     Checked,
     Earn,
+    HearAccount,
     HearTransfer,
     LedgerMessage,
     MeetPeer,
     OpenHold,
     SettleHolds,
+    TakeRotation,
     Unanswered,
     Vouch,
 )
@@ -40,6 +42,7 @@ FORGET_S = 900.0
 
 SIGNING = (
     OpenHold, Vouch, SettleHolds, Admit, Earn, BeginTransfer, HearTransfer, MeetPeer, Unanswered,
+    TakeRotation, HearAccount,
 )  # fmt: skip
 """What signs, and what tells peers of what was signed. It waits for the end of the check, in its order."""
 

@@ -154,6 +154,7 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
         vigil = self._switchboard.outgoing.vigil
         counters |= {f"vigil_{key}": value for key, value in vigil.counters.items()}
         counters |= self._switchboard.testimony.counters()
+        counters |= {f"keys_{key}": value for key, value in self._switchboard.heirs.counters.items()}
         counters |= {f"gossip_{key}": value for key, value in self._switchboard.gossip.counters.items()}
         counters |= {f"dial_back_{key}": value for key, value in self._switchboard.reach.counters.items()}
         counters |= {f"answering_{key}": value for key, value in self._switchboard.answerer.counters.items()}

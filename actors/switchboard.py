@@ -6,14 +6,13 @@ the actor that owns it.
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
 
 from actors.earning import Earning
 from actors.exchange import Exchange
 from actors.gossip import Gossip
+from actors.heirs import Heirs
 from actors.io_loop import IoLoop
 from actors.kernel import Address, Reply
 from actors.messages import (
@@ -74,11 +73,8 @@ from opengateway.wire.peer_messages import Here, Peers, SeekNode, SeekPeers
 from opengateway.wire.quote_messages import Quote, Quoted, Released
 from opengateway.wire.relay_messages import DialBack, NotReached, NotReserved, Reserved, Seen
 from opengateway.wire.route_messages import AskOwed, FindRoute, Owed, RouteFound
+from opengateway.wire.succession_messages import Account, NotFollowed, Rotated
 from opengateway.wire.witness_messages import WitnessMessage
-
-R = TypeVar("R")
-
-logger = logging.getLogger(__name__)
 
 
 class Switchboard:
@@ -94,7 +90,8 @@ class Switchboard:
         scheduler: Address[SchedulerMessage],
         ledger: Address[LedgerMessage],
         now_ms: Callable[[], int],
-        sweep_to: NodeId | None = None,
+        sweep_to: Callable[[], NodeId | None],
+        given_up: Mapping[NodeId, NodeId],
         same_model: FindEngine = lambda _: None,
         where: Where,
     ) -> None:
@@ -114,6 +111,9 @@ class Switchboard:
         self.paths = Pathfinder(io, ledger, identity.node_id, send=self.send, connected=self._peers)
         self.exchange = Exchange(
             io, ledger, send=self.send, paths=self.paths, connected=self._peers, sweep_to=sweep_to
+        )
+        self.heirs = Heirs(
+            io, ledger, registry, given_up=given_up, send=self.send, hang_up=self.hang_up, peers=self._peers
         )
         self.gossip = Gossip(registry, send=self.send)
         self.testimony = Testimony(io, ledger, send=self.send, peers=self._peers, expect=self.gossip.expect)
@@ -183,6 +183,8 @@ class Switchboard:
     # -- the wire's handler ------------------------------------------------------------------
 
     def peer_up(self, peer: NodeId, record: bytes, endpoint: str | None, dialled: bool) -> None:
+        if not self.heirs.met(peer):
+            return
         now = [session for session in self.wire.sessions() if session.peer == peer][-1:]
         host, relay, ahead_ms = (now[0].host, now[0].relay, now[0].ahead_ms) if now else ("", None, 0)
         self._registry.tell(PeerUp(peer, record, endpoint, dialled, host, relay, ahead_ms))
@@ -192,27 +194,24 @@ class Switchboard:
         if stamp := self.stamp():
             self.send(peer, Stamp(stamp))
         self.reach.meet()
-        self.testimony.met(peer)
-        self.exchange.met(peer)
-        self.rumours.met(peer)
-        self.paying.met(peer)
+        for part in (self.testimony, self.exchange, self.rumours, self.paying):
+            part.met(peer)
 
     def peer_down(self, peer: NodeId, reason: str) -> None:
         self.asker.lost(peer, reason)
         self.paying.recount.hurry()
         self.answerer.lost(peer)
-        self.reach.lost(peer)
-        self.exchange.lost(peer)
-        self.paths.lost(peer)
-        self.rumours.lost(peer)
-        self.testimony.lost(peer)
-        self.gossip.lost(peer)
+        told = self.reach, self.exchange, self.paths, self.rumours, self.testimony, self.gossip, self.heirs
+        for one in told:
+            one.lost(peer)
         self._registry.tell(PeerDown(peer, reason))
 
     def dial_failed(self, endpoint: str, reason: str) -> None:
         self._registry.tell(DialFailed(endpoint, reason))
 
     def message(self, peer: NodeId, message: Message) -> None:
+        if self.heirs.turned_away(peer):
+            return
         match message:
             case Ask() | Continue() | Cancel() | Grant() | Voucher():
                 self.answerer.heard(peer, message)
@@ -240,6 +239,8 @@ class Switchboard:
                 self.exchange.heard(peer, message)
             case FindRoute() | RouteFound() | AskOwed() | Owed():
                 self.paths.heard(peer, message)
+            case Rotated() | Account() | NotFollowed():
+                self.heirs.heard(peer, message)
             case _ if isinstance(message, WitnessMessage):
                 self.testimony.heard(peer, message)
             case Bye():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from actors.kernel import Reply
+from opengateway.discovery.addresses import entry_point
+from opengateway.discovery.given_up import latest
 from opengateway.errors import PeerUnreachable
 from opengateway.units import NodeId
 
@@ -41,9 +43,24 @@ class Wanted:
     plans: dict[str, _Plan] = field(default_factory=dict)
     waiting: list[_Waiting] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, bootstrap: Iterable[str], given_up: Mapping[NodeId, NodeId]) -> Self:
+        """The entry points of the settings, by the keys that they have now."""
+        wanted = cls()
+        for where in bootstrap:
+            endpoint, expect = entry_point(where)
+            wanted.keep(endpoint, latest(given_up, NodeId(expect)) if expect else None)
+        return wanted
+
     def keep(self, endpoint: str, expect: NodeId | None = None) -> None:
         """Keep a session with whoever is there, for ever."""
         self.plans.setdefault(endpoint, _Plan(expect=expect))
+
+    def follow(self, old: NodeId, new: NodeId) -> None:
+        """Who was expected goes on with a new key."""
+        for plan in self.plans.values():
+            if plan.expect == old:
+                plan.expect, plan.at, plan.pause = new, 0.0, 0.0
 
     def forget(self, endpoint: str) -> None:
         self.plans.pop(endpoint, None)

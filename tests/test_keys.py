@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
+from nacl.pwhash import argon2id
 
 from opengateway import keys
 from opengateway.errors import IdentityUnreadable, SetupError
@@ -22,12 +24,20 @@ def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def some() -> Keys:
-    return Keys(Identity(b"\x01" * 32), Identity(b"\x02" * 32))
+    return Keys(Identity(b"\x01" * 32), Identity(b"\x02" * 32), b"the first entry")
 
 
 def test_both_keys_come_back_with_the_passphrase() -> None:
     found = open_backup(seal(some(), WORDS), WORDS)
-    assert [key.seed for key in found] == [b"\x01" * 32, b"\x02" * 32]
+    assert [key.seed for key in found[:2]] == [b"\x01" * 32, b"\x02" * 32]
+    assert found.genesis == b"the first entry"
+
+
+def test_a_backup_of_the_first_version_opens() -> None:
+    salt = bytes(argon2id.SALTBYTES)
+    box = bytes(keys._box(WORDS, salt).encrypt(b"\x01" * 32 + b"\x02" * 32))
+    found = open_backup(b"opengateway keys 1\n" + base64.b64encode(salt + box) + b"\n", WORDS)
+    assert [key.seed for key in found[:2]] == [b"\x01" * 32, b"\x02" * 32] and not found.genesis
 
 
 def test_a_backup_shows_neither_key_and_is_never_the_same_twice() -> None:
@@ -56,7 +66,7 @@ def test_a_short_passphrase_is_refused() -> None:
 
 
 def test_another_key_is_never_overwritten(tmp_path: Path) -> None:
-    path, (node, other) = tmp_path / "identity.key", some()
+    path, (node, other, _) = tmp_path / "identity.key", some()
     assert write_key(path, node) and not write_key(path, node)
     assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(SetupError, match="another key"):

@@ -65,6 +65,7 @@ from opengateway.wire.relay_messages import (
 )
 from opengateway.wire.route_messages import AskOwed, FindRoute, Owed, RouteFound
 from opengateway.wire.session import Sealer, next_key
+from opengateway.wire.succession_messages import Account, NotFollowed, Rotated
 from opengateway.wire.waiting_messages import Queued
 from opengateway.wire.witness_messages import (
     AddCheckpoint,
@@ -181,6 +182,9 @@ def messages() -> list[dict[str, Any]]:
         Sweep(bytes(range(32)), 1_000_000),
         Proof(b"a proof"),
         Stamp(b"a stamp"),
+        Rotated(b"papers"),
+        Account(b"an entry", b"\x82\x80\x80"),
+        NotFollowed("conflict", "another key has come after it"),
         AddCheckpoint("old 0\n\na checkpoint"),
         Cosigned("— a witness, and its cosignature\n"),
         NotCosigned(409, 256, "the proof begins at another size than was cosigned last"),

@@ -22,13 +22,13 @@ from opengateway.home import Home, write_atomically
 from opengateway.identity import Identity, short
 from opengateway.keys import write_key
 from opengateway.ledger.book import Book
-from opengateway.ledger.entry import ROTATE, EntryInvalid, Signed, leaf_of, read_body, sign
+from opengateway.ledger.entry import ROTATE, EntryInvalid, Signed, leaf_of, read_body, read_form, sign
 from opengateway.ledger.mark import sync_folder
 from opengateway.ledger.rotation import (
-    Excuse,
     Rotation,
     RotationInvalid,
     authorise,
+    excuse,
     read_rotation,
     rotate_entry,
 )
@@ -44,6 +44,8 @@ LEDGER: Final = (
     "ledger.db-shm",
     "ledger.db.ballast",
     "ledger.db.mark",
+    "ledger.db.readonly",
+    "ledger.db.accused",
     "identity.key",
     "ledger.db",
 )
@@ -79,7 +81,7 @@ def begin_planned(home: Home, net: NetworkId, recovery: Identity, now_ms: Now) -
         t_ms=max(head.entry.t_ms, now_ms()),
         totals=totals_in(head.entry),
     )
-    return _sign_papers(home, genesis, sign(identity, entry), recovery)
+    return _sign_papers(home, genesis, sign(identity, entry), recovery, new)
 
 
 def begin_lost(  # noqa: PLR0917 - what is left of a node
@@ -87,12 +89,13 @@ def begin_lost(  # noqa: PLR0917 - what is left of a node
     net: NetworkId,
     recovery: Identity,
     now_ms: Now,
-    genesis: Signed | None = None,
-    excuses: tuple[Excuse, ...] = (),
+    genesis_wire: bytes = b"",
+    accident: int = 0,
 ) -> Rotation:
-    """Signed by the recovery key alone: the old key is lost, or its ledger must not go on. `genesis`: from a
-    backup, where the ledger is lost as well. Raises as `begin_planned`."""
-    head = None
+    """Signed by the recovery key alone: the old key is lost, or its ledger must not go on. `genesis_wire`:
+    from a backup, where the ledger is lost as well. `accident`: the place from which on the old key signed
+    two histories. Raises as `begin_planned`."""
+    head, genesis = None, _genesis_of(genesis_wire, net)
     if home.ledger_db.exists():
         with _old_store(home) as store:
             genesis, head = _ends(store, net)
@@ -112,29 +115,64 @@ def begin_lost(  # noqa: PLR0917 - what is left of a node
         totals=totals_in(last.entry),
     )
     rotate = Signed(entry, entry.body, leaf_of(entry.body), b"")
-    return _sign_papers(home, genesis, rotate, recovery, excuses)
+    return _sign_papers(home, genesis, rotate, recovery, new, accident)
+
+
+def _genesis_of(wire: bytes, net: NetworkId) -> Signed | None:
+    try:
+        return read_form(wire, net) if wire else None
+    except EntryInvalid as error:
+        raise SetupError(
+            f"the ledger of this backup is not of this network: {error}",
+            hint="set the network's name and secret back",
+        ) from error
+
+
+def _forget_what_was_not_begun(home: Home) -> None:
+    """Of a change without papers nothing has happened, or everything: what is left would mislead the next."""
+    shutil.rmtree(home.path / FOLDER, ignore_errors=True)
 
 
 def _new_key(home: Home) -> Identity:
-    """One that an earlier try left is as good as any."""
     home.prepare()
+    _forget_what_was_not_begun(home)
     folder = home.path / FOLDER
-    folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / "identity.key"
-    if not path.exists():
-        write_key(path, Identity.generate())
-    return Identity.load_or_create(path)
+    folder.mkdir(mode=0o700)
+    new = Identity.generate()
+    write_key(folder / "identity.key", new)
+    return new
 
 
-def _sign_papers(
-    home: Home, genesis: Signed, rotate: Signed, recovery: Identity, excuses: tuple[Excuse, ...] = ()
+def _sign_papers(  # noqa: PLR0917 - everybody who signs
+    home: Home, genesis: Signed, rotate: Signed, recovery: Identity, new: Identity, accident: int = 0
 ) -> Rotation:
     try:
-        made = authorise(genesis, rotate, recovery, excuses)
+        made = authorise(genesis, rotate, recovery, new, accident)
     except RotationInvalid as error:
-        raise SetupError(str(error), hint="use the backup, or the recovery.key, of this node") from error
+        raise _not_the_key(error) from error
     write_atomically(home.path / FOLDER / "papers", made.wire)
     return made
+
+
+def excuse_before(home: Home, net: NetworkId, recovery: Identity, first: int, now_ms: Now) -> Rotation:
+    """The papers by which this key came after another name an accident of that one, from the place `first`
+    on. The home must be held. Raises `SetupError`."""
+    identity = Identity.load_or_create(home.identity_key)
+    book = Book(home.ledger_db, identity, net, now_ms=now_ms)
+    try:
+        last = read_rotation(book.succession.own[-1], net, known=True)
+        excused = excuse(last, recovery, first)
+        book.succession.succeed(excused)
+        book.commit()
+    except RotationInvalid as error:
+        raise _not_the_key(error) from error
+    finally:
+        book.close()
+    return excused
+
+
+def _not_the_key(error: RotationInvalid) -> SetupError:
+    return SetupError(str(error), hint="use the backup, or the recovery.key, of this node")
 
 
 def finish(home: Home, net: NetworkId, now_ms: Now) -> Rotation | None:
@@ -143,6 +181,7 @@ def finish(home: Home, net: NetworkId, now_ms: Now) -> Rotation | None:
     folder = home.path / FOLDER
     papers = folder / "papers"
     if not papers.exists():
+        _forget_what_was_not_begun(home)
         return None
     try:
         rotation = read_rotation(papers.read_bytes(), net)

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from actors.discovery import Discovery
 from actors.messages import ClustersRead
+from actors.reach import Where
 from actors.registry import Registry
+from actors.switchboard import Switchboard
 from opengateway.discovery.bootstrap_source import BootstrapSource
 from opengateway.discovery.dht import Dht
 from opengateway.discovery.dht_settings import DhtNodes, DhtSettings
+from opengateway.discovery.given_up import latest
 from opengateway.discovery.peer_cache import PeerCache
 from opengateway.identity import from_base32
 from opengateway.models.clusters import fetch
@@ -30,6 +33,24 @@ def registry(node: Node) -> Registry:
         discovery=node.discovery,
         scheduler=node.scheduler,
         now_ms=_now_ms,
+        given_up=node.given_up,
+    )
+
+
+def switchboard(node: Node) -> Switchboard:
+    main = from_base32(node.config.ledger.sweep_to) if node.config.ledger.sweep_to else None
+    return Switchboard(
+        node.io,
+        node.identity,
+        node.net,
+        registry=node.registry,
+        scheduler=node.scheduler,
+        ledger=node.ledger,
+        now_ms=_now_ms,
+        given_up=node.given_up,
+        sweep_to=lambda: None if main is None else latest(node.given_up, main),
+        same_model=node.engines.with_digest,
+        where=Where(lambda: node.port.number, node.config.relay.enabled, node.config.wire.map_port),
     )
 
 

@@ -45,7 +45,6 @@ from actors.messages import (
     WorkerChanged,
 )
 from actors.own_record import OwnRecord
-from actors.reach import Where
 from actors.scheduler import Scheduler
 from actors.scout import Dismiss, Scout
 from actors.swarm_peer import Port, SwarmPeer
@@ -93,6 +92,8 @@ class Node:
         self.engines = Engines(
             home, config.engine, WORLD, self._worker, cpu_percent=config.contribute.cpu_percent
         )
+        self.given_up: dict[NodeId, NodeId] = {}
+        """Keys that others came after. The Ledger says, everybody reads."""
         self.facts = facts_of(home, config, self.identity, self.net, http_url=lambda: self.http.url)
         self._assemble()
 
@@ -161,6 +162,7 @@ class Node:
             convicted=self.lines.flood,
             offers=lambda: self.own.offer_names,
             capacity=self._capacity,
+            given_up=self.given_up,
         )
 
     def _capacity(self) -> int:
@@ -172,25 +174,11 @@ class Node:
             self.io,
             self.port,
             self.lines,
-            make_switchboard=self._switchboard,
+            make_switchboard=lambda: network.switchboard(self),
             make_wire=self._wire,
             make_lan=self._lan if self.config.lan.enabled else None,
             first_record=lambda: self.own.signed or self.own.sign(),
             registry=self.registry,
-        )
-
-    def _switchboard(self) -> Switchboard:
-        return Switchboard(
-            self.io,
-            self.identity,
-            self.net,
-            registry=self.registry,
-            scheduler=self.scheduler,
-            ledger=self.ledger,
-            now_ms=_now_ms,
-            sweep_to=from_base32(main) if (main := self.config.ledger.sweep_to) else None,
-            same_model=self.engines.with_digest,
-            where=Where(lambda: self.port.number, self.config.relay.enabled, self.config.wire.map_port),
         )
 
     def _wire(self, handler: Switchboard, record: Callable[[], bytes]) -> Wire:

@@ -9,12 +9,15 @@ import os
 import resource
 import signal
 import sys
+import time
 
 from opengateway import __version__
+from opengateway.app.key_change import finish
 from opengateway.app.logs import configure_logs
 from opengateway.app.node import Node
 from opengateway.config import Config
 from opengateway.home import Home, write_atomically
+from opengateway.identity import network_id, short
 from opengateway.units import Seconds
 
 logger = logging.getLogger(__name__)
@@ -36,6 +39,10 @@ def run_node(home: Home, config: Config) -> int:
         configure_logs(config.log.level, config.log.format, requests=config.log.requests)
         _raise_the_file_limit()
         sys.setswitchinterval(SWITCH_INTERVAL)
+        if (
+            changed := finish(home, network_id(config.network.name, config.network.secret), _now_ms)
+        ) is not None:
+            logger.warning("%s goes on as %s, with all its accounts", short(changed.old), short(changed.new))
         node = Node(home, config)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: node.stopped.set())
@@ -82,3 +89,7 @@ def _announce(node: Node) -> None:
         "version": __version__,
     }
     write_atomically(node.home.node_json, json.dumps(described).encode() + b"\n")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

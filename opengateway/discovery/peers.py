@@ -15,7 +15,7 @@ Each rule answers a way in which real networks of this kind failed:
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from opengateway.discovery.addresses import is_place
 from opengateway.discovery.known_peer import ADDRESS_LIMIT, Dial, Peer, Place
@@ -47,9 +47,16 @@ class PeerBook:
     """The table. `own_id` is never in it."""
 
     def __init__(
-        self, own_id: NodeId, *, limit: int = PEER_LIMIT, chance: random.Random | None = None
+        self,
+        own_id: NodeId,
+        *,
+        limit: int = PEER_LIMIT,
+        chance: random.Random | None = None,
+        given_up: Container[NodeId] = (),
     ) -> None:
+        """`given_up`: keys that others came after. Nobody answers for them any more."""
         self._own_id = own_id
+        self._given_up = given_up
         self._limit = limit
         self._chance = chance or random.Random()  # noqa: S311 - jitter, not a secret
         self._peers: dict[NodeId, Peer] = {}
@@ -138,6 +145,13 @@ class PeerBook:
             return True
         return peer.sought and company < PLENTY
 
+    def follow(self, old: NodeId, new: NodeId, *, now_ms: int) -> None:
+        """A node goes on with a new key, perhaps where it was."""
+        known = self._peers.get(old)
+        self.forget(old)
+        if known is not None:
+            self.heard(new, known.endpoints(), seq=0, now_ms=now_ms)
+
     def due(self, now_ms: int, *, room: int = DIALS_AT_ONCE, company: int = 0) -> tuple[Dial, ...]:
         """Whom to dial now, at most `room`, those who answered most recently first; `company` is how many
         sessions there are. Changes nothing."""
@@ -184,6 +198,9 @@ class PeerBook:
 
     def restore(self, peer: Peer) -> None:
         """A row of the cache. What is already known is newer and stays; addresses are merged."""
+        if peer.node_id in self._given_up:
+            self.changed.add(peer.node_id)  # its row goes
+            return
         if peer.node_id == self._own_id or len(self._peers) >= self._limit:
             return
         known = self._peers.setdefault(peer.node_id, peer)
@@ -196,7 +213,7 @@ class PeerBook:
                 known.places.setdefault(text, place)
 
     def _enter(self, node_id: NodeId, now_ms: int, *, answered: bool = False) -> Peer | None:
-        if node_id == self._own_id:
+        if node_id == self._own_id or node_id in self._given_up:
             return None
         peer = self._peers.get(node_id)
         if peer is None:

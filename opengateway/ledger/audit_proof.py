@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from opengateway.ledger.audit_rewrite import Piece, check_equivocation, check_rewrite
+from opengateway.ledger.audit_rewrite import Piece, check_equivocation, check_rewrite, note_of
 from opengateway.ledger.entry import SETTLE, EntryInvalid
 from opengateway.ledger.evidence import genuine, read_signed
+from opengateway.ledger.head import TAG
 from opengateway.ledger.voucher import check_under_settle
 from opengateway.ledger.witness import Contradiction, compare
 from opengateway.wire import cbor
@@ -59,18 +60,24 @@ def convicts(proof: bytes, net: bytes | None) -> Convicted:
     return _entries(kind, first, second, net)
 
 
-def seqs_in(proof: bytes) -> list[int]:
-    """Positions of the entries in a proof that `convicts` read; none where it is of other things."""
+def places_in(proof: bytes) -> list[int]:
+    """Places in the ledger of whom it convicts that a proof, which `convicts` read, speaks of; a checkpoint
+    speaks of the last that it covers. None for a witness."""
     value: Any = cbor.decode(proof, limit=PROOF_LIMIT)
-    found = []
-    for body, _ in (value[2], value[3]):
-        try:
-            fields = cbor.decode(body)
-        except cbor.NotCanonical:
-            continue
-        if type(fields) is list and len(fields) == 25 and type(fields[4]) is int:
-            found.append(fields[4])
-    return found
+    if value[1] == "F7-witness":
+        return []
+    found = [_place(body) for body, _ in (value[2], value[3])]
+    return [place for place in found if place is not None]
+
+
+def _place(body: bytes) -> int | None:
+    if body.startswith(b"opengateway/"):
+        return note_of(body).size - 1
+    fields: Any = cbor.decode(body)
+    at = {25: 4, 6: 3}.get(len(fields))  # an entry, a head; but a voucher stands beside its SETTLE
+    if at is None or (at == 3 and fields[0] != TAG):
+        return None
+    return int(fields[at])
 
 
 def _piece(value: Any) -> Piece:

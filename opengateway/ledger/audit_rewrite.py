@@ -56,7 +56,7 @@ def check_rewrite(first: Piece, second: Piece, extra: bytes, net: bytes | None) 
 
 def check_equivocation(first: Piece, second: Piece, extra: bytes) -> tuple[bytes, str]:
     """As `check_rewrite`, of the witness in `extra`, before the hashes of the consistency proof."""
-    one, two = _note(first[0]), _note(second[0])
+    one, two = note_of(first[0]), note_of(second[0])
     witness, path = extra[:32], extra[32:]
     for note, (_, cosignature) in ((one, first), (two, second)):
         seconds, signature = int.from_bytes(cosignature[:8], "big"), cosignature[8:]
@@ -70,7 +70,7 @@ def check_equivocation(first: Piece, second: Piece, extra: bytes) -> tuple[bytes
 def _statement(piece: Piece, net: bytes | None) -> Note | Place:
     body, signature = piece
     if body.startswith(b"opengateway/"):
-        note = _note(body)
+        note = note_of(body)
         if not verify(note.author, note.text, signature):
             raise ValueError("a checkpoint that its author did not sign")
         return note
@@ -142,7 +142,7 @@ def _two_places(one: Place, two: Place) -> str:
     raise ValueError("these two do not contradict each other")
 
 
-def _note(text: bytes) -> Note:
+def note_of(text: bytes) -> Note:
     """The checkpoint's text as a note of its own. The line under it only fills its place: what is checked
     is the signature of the piece."""
     try:

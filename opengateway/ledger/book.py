@@ -69,13 +69,14 @@ class Book:
         self._journal = Journal(path, identity, net, policy, now_ms, recovery)
         self._requester = Requester(self._journal, identity)
         self._worker = Worker(self._journal)
-        self.transfers = Transfers(self._journal, identity, own)
+        mine = {*own, *map(self._journal.successors.account, own)}
+        self.transfers = Transfers(self._journal, identity, mine)
         self.proofs = Proofs(self._journal)
         self.stamps = Stamps(self._journal)
-        self.succession = Succession(self._journal, self._requester, self._worker)
+        self.succession = Succession(self._journal, self._requester, self._worker, mine)
         self.checkpoints = Checkpoints(self._journal, identity)
         self.witnessing = Witnessing(self._journal, identity, self.checkpoints, self.rollback)
-        self.handover = Handover(identity.node_id, net, self.transfers, own)
+        self.handover = Handover(identity.node_id, net, self.transfers, mine)
         self.ways = Ways(self._journal, self.transfers.promises)
         if not self.damage:
             self._worker.forget_unserved()

@@ -11,6 +11,7 @@ No sockets here: every call returns what is to be sent once the book is committe
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from typing import NamedTuple, TypeAlias
 
 from opengateway.errors import LedgerRefused, OpenGatewayError
@@ -34,7 +35,7 @@ class Outcome(NamedTuple):
 
 class Handover:
     def __init__(
-        self, me: NodeId, net: NetworkId, transfers: Transfers, own: frozenset[NodeId] = frozenset()
+        self, me: NodeId, net: NetworkId, transfers: Transfers, own: Collection[NodeId] = frozenset()
     ) -> None:
         """`own`: nodes of the same owner, whose earnings may be moved here."""
         self._me = me

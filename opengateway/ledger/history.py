@@ -104,6 +104,7 @@ def curve(journal: Journal, span_ms: int, points: int) -> list[Moment]:
 
 def line_facts(line: Line) -> dict[str, Any]:
     """As JSON has it."""
+    moved = line.kind in {"CARRY", "FOLLOW"}  # their token fields hold what transfers had moved
     return {
         "seq": line.seq,
         "t_ms": line.t_ms,
@@ -111,8 +112,8 @@ def line_facts(line: Line) -> dict[str, Any]:
         "peer": base32(line.peer) if any(line.peer) else "",
         "name": short(line.peer) if any(line.peer) else "",
         "model": line.model,
-        "prompt_tokens": line.prompt_tokens,
-        "completion_tokens": line.completion_tokens,
+        "prompt_tokens": None if moved else line.prompt_tokens,
+        "completion_tokens": None if moved else line.completion_tokens,
         "amount": line.amount,
         "hold": line.hold,
         "countersigned": line.countersigned,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from opengateway.errors import LedgerReadOnly, LedgerRefused
 from opengateway.identity import Identity, short
+from opengateway.ledger.accusations import Accusations
 from opengateway.ledger.admission import Policy
 from opengateway.ledger.ahead import Ahead
 from opengateway.ledger.audit_proof import proof_of
@@ -94,6 +95,7 @@ class Journal:
         self.policy = policy
         self.now_ms = now_ms
         self.vault = Vault(path, identity, net, now_ms, recovery)
+        self.accused = Accusations(path)
         self.vouched_at: Callable[[NodeId], int] = lambda _: 0
         """What we vouched for at a peer in requests that are not settled (ucr). The requester's side says."""
         self._read: dict[bytes, Entry] = {}
@@ -105,6 +107,8 @@ class Journal:
         """Who we hold a proof of fraud against."""
         self.ahead = Ahead(self.vault.store)
         self.successors = Successors()
+        self.moving: set[NodeId] = set()
+        """Accounts that a change of keys has moved and whose two sides do not say the same yet."""
         self.given_up: Counter[NodeId] = Counter()
         """What we signed away of our claims in transfers that we have not heard the end of (ucr)."""
         with self.reading():
@@ -117,7 +121,35 @@ class Journal:
             papers = self.vault.store.documents(ROTATION)
             self.successors = Successors(read_rotation(one, self.net, known=True) for _, one in papers)
             self.judge()
+            self.moving = {peer for peer in self.vault.store.moved_with() if not self.settled_move(peer)}
             self._require_sums()
+
+    def settled_move(self, peer: NodeId) -> bool:
+        """Whether the latest entries of both sides about a change of keys say the same."""
+        row = self.vault.store.statement(peer)
+        half = self.stored_half(row) if row is not None else None
+        if row is None or half is None:
+            return row is None
+        mine, theirs = pair_in(self.read(row.body)), pair_in(half.entry)
+        return mine.admits(theirs) and theirs.admits(mine)
+
+    def require_current(self, key: NodeId) -> None:
+        """Raises `LedgerRefused` (`rotated`) for a key that was given up."""
+        if key in self.successors:
+            raise LedgerRefused(
+                f"the key of {short(key)} was given up: {short(self.successors.account(key))} comes after it",
+                reason="rotated",
+            )
+
+    def require_unmoved(self, peer: NodeId) -> None:
+        """Raises `LedgerRefused` (`moving`) while the two sides have to agree on an account that moved."""
+        if peer in self.moving:
+            raise LedgerRefused(
+                f"the account with {short(peer)} went over to a new key, and the two sides do not agree yet",
+                reason="moving",
+                hint="try again in a moment; if it stays so: opengateway ledger peers",
+                retry_after=1.0,
+            )
 
     def judge(self) -> None:
         """Who is convicted by the proofs that are kept: a key, and who came after it."""
@@ -188,16 +220,14 @@ class Journal:
             check_terms(found.entry)
         if found.entry.kind != kind:
             raise LedgerRefused(f"{KINDS[found.entry.kind]} instead of {KINDS[kind]}", reason="kind")
-        if author in self.successors:
-            raise LedgerRefused(
-                f"the key of {short(author)} was given up: {short(self.successors.account(author))} comes "
-                "after it",
-                reason="rotated",
-            )
+        if self.successors.rotations:
+            self.require_current(author)
         if found.entry.author != author:
             raise LedgerRefused(f"{KINDS[kind]} by somebody else than its sender", reason="wrong_key")
         if found.entry.peer != self.vault.chain.author:
             raise LedgerRefused(f"{KINDS[kind]} for another node", reason="wrong_peer")
+        if self.moving:
+            self.require_unmoved(author)
         if kind == OPEN:
             self._keep(found.body, found.entry)
         return found

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from opengateway.errors import LedgerRefused
 from opengateway.identity import short
-from opengateway.ledger.audit_proof import convicts, seqs_in
+from opengateway.ledger.accusations import parting
+from opengateway.ledger.audit_proof import convicts, places_in
 from opengateway.ledger.journal import Journal
 from opengateway.units import NodeId
 
@@ -31,12 +32,14 @@ class Proofs:
             raise LedgerRefused(f"this proves nothing: {error}", reason="proof") from error
         key = NodeId(found.key)
         if key == journal.vault.chain.author:
+            journal.accused.add(parting(proof, journal.net), proof)
             raise LedgerRefused(
                 f"a proof against this node itself is passed around: {found.text}",
                 reason="own",
-                hint="was an old copy of the ledger restored, or is the key used on two machines?",
+                hint="was an old copy of the ledger restored, or is the key used on two machines? "
+                "Then: opengateway ledger repair",
             )
-        if key in journal.faulty:
+        if journal.successors.convicted(key, proof) <= journal.faulty:
             return None
         self._require_of_its_time(key, proof)
         journal.vault.require_writable()
@@ -52,7 +55,7 @@ class Proofs:
         rotation = self._journal.successors.rotations.get(key)
         if rotation is None:
             return
-        for seq in seqs_in(proof):
+        for seq in places_in(proof):
             if seq >= rotation.rotate.entry.seq:
                 raise LedgerRefused(
                     f"entry {seq} of {short(key)} is void: it had given up its key", reason="void"

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from opengateway.identity import short, verify
@@ -102,24 +103,24 @@ class Recovery:
         place = place_of((body, signature), self._journal.net)
         self._require_ours(place.author == me)
         self._reach = max(self._reach, place.seq + 1)
-        self._compare(place.seq, place.leaf)
+        self._compare(place.seq, place.leaf, b"")
 
     @staticmethod
     def _require_ours(ours: bool) -> None:
         if not ours:
             raise ValueError("signed by somebody else")
 
-    def _compare(self, seq: int, leaf: bytes) -> None:
+    def _compare(self, seq: int, leaf: bytes, prev: bytes) -> None:
         if seq < self._journal.vault.chain.entries:
-            row = next(self._journal.vault.store.rows(seq), None)
-            if row is not None and row.seq == seq and row.leaf != leaf:
-                self._forked(f"another entry {seq} was signed")
+            ours = {row.seq: row.leaf for row in islice(self._journal.vault.store.rows(max(0, seq - 1)), 2)}
+            if ours.get(seq, leaf) != leaf:
+                self._forked(f"another entry {seq} was signed", seq if ours.get(seq - 1) == prev else 1)
 
     def _piece(self, peer: NodeId, record: list[bytes]) -> int:
         entry = read_signed(record[0], record[1], self._journal.net)
         self._require_ours(entry.entry.author == self._journal.vault.chain.author and genuine(entry))
         seq = entry.entry.seq
-        self._compare(seq, entry.leaf)
+        self._compare(seq, entry.leaf, entry.entry.prev)
         self._reach = max(self._reach, seq + 1)
         if seq >= self._journal.vault.chain.entries and len(self._pieces) < PIECES:
             known = self._pieces.get(seq)
@@ -157,7 +158,8 @@ class Recovery:
 
     # What follows from it.
 
-    def _forked(self, what: str) -> None:
+    def _forked(self, what: str, first: int = 1) -> None:
+        self._journal.accused.add(first)
         logger.error("this key has signed two histories: %s", what)
         self._doubt(f"this key has signed two histories: {what}", lost=False)
 

@@ -52,6 +52,7 @@ class Requester:
     def open(self, peer: NodeId, rid: bytes, terms: Terms, offer: bytes = ZERO32) -> bytes:
         vault = self._journal.vault
         vault.require_writable()
+        self._journal.require_unmoved(peer)
         vault.space.require(self._journal.now_ms())
         if rid in self._holds or vault.store.find(OPEN, peer, rid):
             raise LedgerRefused("this request id was used before", reason="duplicate")

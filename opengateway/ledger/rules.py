@@ -55,6 +55,10 @@ class Pair(NamedTuple):
         """Net; negative where the peer owes."""
         return self.consumed + self.moved_out - self.served - self.moved_in
 
+    def admits(self, theirs: Pair) -> bool:
+        """Whether the other side claims no more than this one says that it owes it."""
+        return theirs.served <= self.consumed and theirs.moved_in <= self.moved_out
+
 
 class RuleBroken(ValueError):
     """An entry that contradicts itself or what came before. `code` is the audit's name for it."""

@@ -29,6 +29,7 @@ _HALVES = (
 _ROW = "SELECT seq, leaf, body, sig, pbody, psig, peer, rid FROM entries"
 _HERE = "peer NOT IN (SELECT key FROM documents WHERE kind = 'rotation')"
 """Whose key was given up is settled with by FOLLOW and CARRY."""
+_MOVED = "SELECT DISTINCT peer FROM entries WHERE kind IN (7, 8)"
 _OPENING = "SELECT peer, rid, body, sig, at_ms, state, due, paid FROM openings"
 
 
@@ -207,11 +208,15 @@ class Store:
 
     # What is there, without what waits.
 
-    def last_earned(self, peer: bytes) -> Row | None:
-        """Our last EARN for a SETTLE of this peer."""
-        where = "WHERE kind = 3 AND peer = ? AND psig IS NOT NULL ORDER BY seq DESC LIMIT 1"
-        found = self._db.one(f"{_ROW} {where}", (peer,))
+    def last_half(self, kind: int, peer: bytes) -> Row | None:
+        """Our last entry of this kind beside which stands this peer's own."""
+        where = "WHERE kind = ? AND peer = ? AND psig IS NOT NULL ORDER BY seq DESC LIMIT 1"
+        found = self._db.one(f"{_ROW} {where}", (kind, peer))
         return Row._make(found) if found else None
+
+    def moved_with(self) -> list[NodeId]:
+        """With whom there is an entry about a change of keys."""
+        return [NodeId(peer) for (peer,) in self._db.all(_MOVED, ())]
 
     def documents(self, kind: str) -> Iterator[tuple[bytes, bytes]]:
         yield from self._db.all("SELECT key, value FROM documents WHERE kind = ? ORDER BY key", (kind,))

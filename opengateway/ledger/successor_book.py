@@ -15,11 +15,11 @@ from opengateway.ledger.rows import DELIVERED
 from opengateway.ledger.rules import Pair
 from opengateway.ledger.stamps import STAMP
 from opengateway.ledger.store import Store
-from opengateway.ledger.successors import LINE_BASE, ROTATION
+from opengateway.ledger.successors import LINE_BASE, ROTATION, VOID_FROM
 from opengateway.ledger.voucher import read_voucher
 from opengateway.units import NetworkId, NodeId
 
-KNOWN = (STAMP, ROTATION, LINE_BASE)
+KNOWN = (STAMP, ROTATION, LINE_BASE, VOID_FROM)
 """Documents about others that stay true."""
 
 
@@ -39,6 +39,8 @@ def build(  # noqa: PLR0917 - it is made of all of these
             _know(book, old, rotation)
         book.succession.succeed(rotation)
         if old is not None:
+            if not rotation.accident:  # else both histories are ours
+                book.succession.void_from(rotation)
             _carry(book, old, rotation)
         book.commit()
     finally:

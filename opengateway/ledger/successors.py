@@ -5,11 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from opengateway.ledger.audit_proof import places_in
 from opengateway.ledger.rotation import Rotation
 from opengateway.units import NodeId
 
 ROTATION = "rotation"
 """Documents of this kind: the papers of each change of keys, by the old key."""
+
+VOID_FROM = "void from"
+"""Documents of this kind: the place (8 B) from which on nothing by an old key of ours is ours."""
 
 LINE_BASE = "line base"
 """Documents of this kind: service that gives a key no line, because it was for the key before it (8 B)."""
@@ -61,9 +65,15 @@ class Successors:
         """Whom a proof against this key holds against: its successors too, unless the papers name it as an
         accident of which no blame goes over."""
         found = {key}
-        while (rotation := self.rotations.get(key)) is not None and not rotation.excused(proof):
+        while (rotation := self.rotations.get(key)) is not None and not _excused(rotation, proof):
             key = rotation.new
             if key in found:
                 break
             found.add(key)
         return found
+
+
+def _excused(rotation: Rotation, proof: bytes) -> bool:
+    """Whether all that it speaks of is of the accident that the papers name."""
+    places = places_in(proof)
+    return bool(rotation.accident and places) and min(places) >= rotation.accident

@@ -9,7 +9,7 @@ each chain and over each pair is zero. V alone moves its own debt, so a claim as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from opengateway.errors import LedgerRefused
 from opengateway.identity import Identity, short
@@ -41,7 +41,7 @@ PROMISES = 64
 class Transfers:
     """Of one node, in any of the three parts. Like everything in the book: commit, then send."""
 
-    def __init__(self, journal: Journal, identity: Identity, own: frozenset[NodeId] = frozenset()) -> None:
+    def __init__(self, journal: Journal, identity: Identity, own: Collection[NodeId] = frozenset()) -> None:
         """`own`: nodes of the same owner, whom this one lets run up a debt while claims move among them."""
         self._journal = journal
         self._own = own
@@ -95,6 +95,7 @@ class Transfers:
 
     def _promise(self, mandate: Mandate) -> Mandate:
         debtor = mandate.after(self._me)
+        self._journal.require_unmoved(debtor)
         free = self.promises.free_with(debtor)
         if free < mandate.amount and debtor not in self._own:
             raise LedgerRefused(
@@ -137,7 +138,8 @@ class Transfers:
             raise LedgerRefused(f"no mandate: {error}", reason="format") from error
         if self._me not in mandate.path[:-1] or not mandate.complete:
             raise LedgerRefused("this node has no part in that transfer", reason="path")
-        if journal.vault.store.find(ADJ, mandate.before(self._me), mandate.tid):
+        before = journal.successors.account(mandate.before(self._me))
+        if journal.vault.store.find(ADJ, before, mandate.tid):
             return False
         receipt = self._require_receipt(mandate, entry)
         self._require_genuine(mandate)
@@ -209,6 +211,9 @@ class Transfers:
 
     def _require_fresh(self, mandate: Mandate) -> None:
         self._require_honest(mandate)
+        for key in mandate.path:
+            self._journal.require_current(key)
+            self._journal.require_unmoved(key)
         now, expires = max(self._journal.now_ms(), self._journal.vault.chain.t_ms), mandate.expires_ms
         if now > expires:
             raise LedgerRefused("the transfer has expired", reason="expired", hint="ask for it again")
@@ -236,7 +241,8 @@ class Transfers:
 
     def _append(self, mandate: Mandate, link: bytes, half: Signed | None) -> Signed:
         """Both legs, for one commit; the outgoing one."""
-        journal, debtor, creditor = self._journal, mandate.after(self._me), mandate.before(self._me)
+        journal, account = self._journal, self._journal.successors.account
+        debtor, creditor = account(mandate.after(self._me)), account(mandate.before(self._me))
         drafts = (
             Draft(ADJ, creditor, mandate.tid, link, Terms(amount=mandate.amount)),
             Draft(ADJ, debtor, mandate.tid, link, Terms(hold=mandate.amount)),

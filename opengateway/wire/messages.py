@@ -16,6 +16,7 @@ from opengateway.wire.peer_messages import PeerMessage
 from opengateway.wire.quote_messages import QuoteMessage
 from opengateway.wire.relay_messages import RelayMessage
 from opengateway.wire.route_messages import RouteMessage
+from opengateway.wire.succession_messages import SuccessionMessage
 from opengateway.wire.waiting_messages import WaitingMessage
 from opengateway.wire.witness_messages import WitnessMessage
 
@@ -236,6 +237,7 @@ Message: TypeAlias = (
     | Sweep
     | Proof
     | Stamp
+    | SuccessionMessage
     | WitnessMessage | RouteMessage | PeerMessage | RelayMessage | QuoteMessage | ContinueMessage
     | WaitingMessage
 )  # fmt: skip

@@ -13,11 +13,25 @@ from nacl.signing import VerifyKey
 
 from opengateway.identity import Identity
 from opengateway.ledger.chain import Chain, Draft
-from opengateway.ledger.entry import ADJ, EARN, OPEN, SETTLE, VOID, EntryInvalid, Signed, Terms, read_body
+from opengateway.ledger.entry import (
+    ADJ,
+    CARRY,
+    EARN,
+    FOLLOW,
+    OPEN,
+    SETTLE,
+    VOID,
+    EntryInvalid,
+    Signed,
+    Terms,
+    read_body,
+    sign,
+)
 from opengateway.ledger.mandate import Mandate, draft, read_mandate
 from opengateway.ledger.merkle import Frontier
 from opengateway.ledger.price import PRICE_CAP, Price, cost, reference_price
-from opengateway.ledger.rules import Pair, pair_in
+from opengateway.ledger.rotation import Rotation, authorise, read_rotation, rotate_entry
+from opengateway.ledger.rules import Pair, Totals, pair_in
 from opengateway.ledger.stamp import Stamp, challenge
 from opengateway.units import NetworkId
 
@@ -80,8 +94,34 @@ def mandate() -> Mandate:
     return draft(NET, bytes(range(16, 32)), 4000, path, T + 300_000).signed(c).signed(x)
 
 
+def change_of_keys() -> tuple[dict[str, Signed], Rotation]:
+    """D earned 700 ucr from P and spent 50; its recovery key R gives it up for E, and names an accident."""
+    d, e, p, r = (Identity(letter * 32) for letter in (b"d", b"e", b"p", b"r"))
+    recovery = hashlib.sha256(r.node_id).digest()
+    made: dict[str, Signed] = {}
+    old, new = Chain(d, NET), Chain(e, NET)
+    genesis = made["D genesis"] = old.genesis(recovery, T)
+    old.advance(genesis)
+    rotate = rotate_entry(
+        genesis.entry, e.node_id, seq=9, prev=bytes(range(32)), t_ms=T + 5, totals=Totals(700, 50, 0)
+    )
+    made["D rotate"] = sign(d, rotate)
+    papers = authorise(genesis, made["D rotate"], r, e, accident=7)
+    made["E genesis"] = new.genesis(recovery, T + 6)
+    new.advance(made["E genesis"])
+    leaf = made["D rotate"].leaf
+    brings = Terms("", amount=700, hold=50)
+    made["E carry"] = new.next(Draft(CARRY, p.node_id, leaf[:16], leaf, brings, bytes(32)), Pair(), T + 7)
+    theirs = Chain(p, NET)
+    theirs.advance(theirs.genesis(bytes(32), T))
+    moves = Terms("", amount=50, hold=700)
+    made["P follow"] = theirs.next(Draft(FOLLOW, e.node_id, leaf[:16], leaf, moves, bytes(32)), Pair(), T + 8)
+    return made, papers
+
+
 def described() -> dict[str, Any]:
     made = story()
+    rotated, papers = change_of_keys()
     tree = Frontier()
     for name, signed in made.items():
         if name.startswith("C"):
@@ -96,8 +136,10 @@ def described() -> dict[str, Any]:
                 "leaf": signed.leaf.hex(),
                 "signature": signed.signature.hex(),
             }
-            for name, signed in made.items()
+            for name, signed in {**made, **rotated}.items()
         },
+        "papers of D to E": papers.wire.hex(),
+        "seeds of D, E and R": [(letter * 32).hex() for letter in (b"d", b"e", b"r")],
         "root of C": tree.root().hex(),
         "seed of X": (b"x" * 32).hex(),
         "mandate of C over X to P": mandate().wire.hex(),
@@ -129,6 +171,23 @@ def test_another_implementation_agrees_on_the_mandate() -> None:
         VerifyKey(key).verify(b"OGW1 " + prefix + b"\n" + hashed, signature)
     assert vector["entries"]["P transfer out"]["fields"][9] == hashed.hex()
     assert read_mandate(bytes.fromhex(vector["mandate of C over X to P"]), NET).genuine()
+
+
+def test_another_implementation_agrees_on_the_papers_of_a_change_of_keys() -> None:
+    """With nothing of ours, as above."""
+    vector = json.loads(PATH.read_text())
+    papers = bytes.fromhex(vector["papers of D to E"])
+    name, genesis, rotate, key, signature, consent, first, excuse = cbor2.loads(papers)
+    assert (name, first) == ("ogw-rotation/1", 7)
+    leaf = hashlib.sha256(b"\0" + rotate[0]).digest()
+    assert hashlib.sha256(key).digest() == cbor2.loads(genesis[0])[9] == cbor2.loads(rotate[0])[9]
+    VerifyKey(key).verify(b"OGW1 rotate\n" + leaf, signature)
+    VerifyKey(cbor2.loads(rotate[0])[7]).verify(b"OGW1 succeed\n" + leaf, consent)
+    accident = hashlib.sha256(cbor2.dumps([leaf, first])).digest()
+    VerifyKey(key).verify(b"OGW1 repair\n" + accident, excuse)
+    for entry in ("E carry", "P follow"):
+        assert vector["entries"][entry]["fields"][9] == leaf.hex()
+    assert read_rotation(papers, NET).wire == papers
 
 
 BODY = bytes.fromhex("9819")

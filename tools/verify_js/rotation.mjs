@@ -1,11 +1,11 @@
 // Changes of keys: the papers, and the accounts that go over to the new key.
-import { decode, isBytes } from "./cbor.mjs";
+import { decode, isBytes, isInt } from "./cbor.mjs";
 import { Broken, CARRY, FOLLOW, GENESIS, ROTATE, genuine, readSigned, same } from "./entry.mjs";
 import { sha256, verify } from "./ed25519.mjs";
 import { checkTerms } from "./rules.mjs";
 
 const LIMIT = 2048;
-const EXCUSES = 8;
+const INTEGERS = 1n << 62n;
 
 const fail = (code, text) => {
   throw new Broken(code, text);
@@ -19,11 +19,18 @@ function half(value, net) {
   return entry;
 }
 
-// CBOR [leaf, [[leaf, leaf], ...]], which the recovery key signs for an accident.
-function accident(leaf, pairs) {
-  const bytes = (one) => Buffer.concat([Buffer.of(0x58, 0x20), one]);
-  const all = pairs.map(([one, two]) => Buffer.concat([Buffer.of(0x82), bytes(one), bytes(two)]));
-  return sha256(Buffer.concat([Buffer.of(0x82), bytes(leaf), Buffer.of(0x80 + pairs.length), ...all]));
+// The shortest CBOR of an integer.
+function integer(value) {
+  if (value < 24n) return Buffer.of(Number(value));
+  const sizes = [[1, 0x18], [2, 0x19], [4, 0x1a], [8, 0x1b]];
+  const [size, head] = sizes.find(([bytes]) => value < 1n << BigInt(8 * bytes));
+  const hex = value.toString(16).padStart(2 * size, "0");
+  return Buffer.concat([Buffer.of(head), Buffer.from(hex, "hex")]);
+}
+
+// CBOR [leaf, first], which the recovery key signs for an accident.
+function accident(leaf, first) {
+  return sha256(Buffer.concat([Buffer.of(0x82, 0x58, 0x20), leaf, integer(first)]));
 }
 
 // {old, next, leaf}, or Broken.
@@ -35,9 +42,9 @@ export function readPapers(data, net) {
   } catch {
     bad("not canonical CBOR");
   }
-  if (!Array.isArray(value) || value.length !== 7 || value[0] !== "ogw-rotation/1") bad("not the papers");
-  const [, first, last, recovery, signature, leaves, excuse] = value;
-  if (![recovery, signature, excuse].every((one) => isBytes(one)) || !Array.isArray(leaves)) bad("not the papers");
+  if (!Array.isArray(value) || value.length !== 8 || value[0] !== "ogw-rotation/1") bad("not the papers");
+  const [, first, last, recovery, signature, consent, place, excuse] = value;
+  if (![recovery, signature, consent, excuse].every((one) => isBytes(one)) || !isInt(place)) bad("not the papers");
   let genesis, rotate;
   try {
     [genesis, rotate] = [half(first, net), half(last, net)];
@@ -55,11 +62,12 @@ export function readPapers(data, net) {
   if (!verify(recovery, Buffer.concat([Buffer.from("OGW1 rotate\n"), rotate.leaf]), signature)) {
     bad("the recovery key did not sign this");
   }
-  const ordered = ([one, two]) => isBytes(one, 32) && isBytes(two, 32) && Buffer.compare(one, two) < 0;
-  const fits = leaves.length <= EXCUSES && leaves.every((one) => Array.isArray(one) && one.length === 2 && ordered(one));
-  if (!fits || (leaves.length > 0) !== (excuse.length > 0)) bad("an accident that is not named or not signed");
-  const said = Buffer.concat([Buffer.from("OGW1 repair\n"), leaves.length ? accident(rotate.leaf, leaves) : Buffer.alloc(0)]);
-  if (leaves.length && !verify(recovery, said, excuse)) bad("the recovery key did not sign for that accident");
+  if (!verify(rotate.peer, Buffer.concat([Buffer.from("OGW1 succeed\n"), rotate.leaf]), consent)) {
+    bad("the new key did not agree");
+  }
+  if (place >= INTEGERS || place > 0n !== excuse.length > 0) bad("an accident that is not named or not signed");
+  const said = Buffer.concat([Buffer.from("OGW1 repair\n"), accident(rotate.leaf, place)]);
+  if (place > 0n && !verify(recovery, said, excuse)) bad("the recovery key did not sign for that accident");
   return { old: rotate.author, next: rotate.peer, leaf: rotate.leaf };
 }
 

@@ -37,6 +37,9 @@ WHAT = {
     "earn": "earned",
     "adj": "transferred",
     "void": "not used",
+    "rotate": "key given up",
+    "carry": "carried over",
+    "follow": "went over",
 }
 """What the kinds of entries mean to whom they belong."""
 
@@ -117,6 +120,7 @@ def peers(*, as_json: Json = False) -> None:
         Column("NET", "right"),
         Column("IN FLIGHT", "right", drop=1),
         Column("UNPAID", "right", drop=2),
+        Column("STATE", drop=3),
     )
     rows = [
         (
@@ -125,6 +129,7 @@ def peers(*, as_json: Json = False) -> None:
             *(show_credits(int(peer[key])) for key in ("served", "consumed", "net")),
             show_credits(int(peer.get("holding", 0)) + int(peer.get("reserved", 0))),
             show_credits(int(peer.get("unpaid", 0))),
+            _state(peer),
         )
         for peer in found["peers"]
     ]
@@ -237,6 +242,13 @@ def _entry(entry: dict[str, Any]) -> tuple[object, ...]:
         "+".join(str(count) for count in tokens if count is not None),
         _signed(entry),
     )
+
+
+def _state(peer: dict[str, Any]) -> str:
+    """Of an account that went over to a new key and is not agreed on yet."""
+    if peer.get("disputed"):
+        return f"disputed: {show_credits(int(peer['disputed']))}"
+    return "moving" if peer.get("moving") else ""
 
 
 def _signed(entry: dict[str, Any]) -> str:

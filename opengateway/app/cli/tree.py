@@ -24,6 +24,7 @@ from opengateway.app.cli import (
     membership,
     model_files,
     prompt,
+    rotate,
     service,
     settings,
     top,
@@ -89,6 +90,7 @@ def build() -> typer.Typer:
     add(NETWORK, membership.disconnect, "leave", hidden=True)
     app.add_typer(model_files.app, name="models", rich_help_panel=NETWORK)
     app.add_typer(bootstrap.app, name="bootstrap", rich_help_panel=NETWORK)
+    credit.app.command("repair")(rotate.repair)
     app.add_typer(credit.app, name="ledger", rich_help_panel=NETWORK)
     # The tool has options of its own, and is a command of its own for who has no node.
     passed_on = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -100,6 +102,7 @@ def build() -> typer.Typer:
     app.add_typer(settings.config_app, name="config", rich_help_panel=UPKEEP)
     settings.key_app.command("backup")(key.backup)
     settings.key_app.command("restore")(key.restore)
+    settings.key_app.command("rotate")(rotate.rotate)
     app.add_typer(settings.key_app, name="key", rich_help_panel=UPKEEP)
     app.add_typer(keys.app, name="keys", rich_help_panel=UPKEEP)
     add(UPKEEP, logs.logs)

@@ -1,4 +1,4 @@
-"""/node/ledger/transfer: moving credit by the owner's wish."""
+"""/node/ledger/transfer and accept: moving credit, and taking a disputed account, by the owner's wish."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from aiohttp import web
 
 from actors.kernel import Address, answer
 from actors.lines import Lines
-from actors.messages import DescribeAccounts, DescribePeers, LedgerMessage, RegistryMessage
+from actors.messages import AcceptAccount, DescribeAccounts, DescribePeers, LedgerMessage, RegistryMessage
 from opengateway.errors import BadRequest, PeerUnknown
-from opengateway.identity import from_base32
+from opengateway.identity import base32, from_base32
 from opengateway.units import NodeId
 
 PATIENCE = 5.0
@@ -29,15 +29,22 @@ class CreditRoutes:
         self._lines = lines
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.post("/node/ledger/transfer", self.transfer)]
+        return [
+            web.post("/node/ledger/transfer", self.transfer),
+            web.post("/node/ledger/accept", self.accept),
+        ]
+
+    async def accept(self, request: web.Request) -> web.Response:
+        """`{"peer": peer}`: the account with it, which a change of keys has moved, is what the peer says."""
+        body = await _json(request)
+        peer = _found(body.get("peer"), await self._peers(), "peer")
+        self._lines.agree(await answer(self._ledger.ask(AcceptAccount(peer)), PATIENCE))
+        return web.Response(body=orjson.dumps({"accepted": base32(peer)}), content_type="application/json")
 
     async def transfer(self, request: web.Request) -> web.Response:
         """`{"amount": ucr, "from": peer, "to": peer}`, and `"over": peer` where there is one more between."""
-        try:
-            body = orjson.loads(await request.read())
-        except orjson.JSONDecodeError as error:
-            raise BadRequest(f"the body is not JSON: {error}") from error
-        if not isinstance(body, dict) or type(body.get("amount")) is not int or body["amount"] <= 0:
+        body = await _json(request)
+        if type(body.get("amount")) is not int or body["amount"] <= 0:
             raise BadRequest("`amount` must be a whole number of micro-credits above 0")
         known = await self._peers()
         via = [_found(body.get(key), known, key) for key in ("from", "over") if body.get(key)]
@@ -53,6 +60,16 @@ class CreditRoutes:
             answer(self._registry.ask(DescribePeers()), PATIENCE),
         )
         return [*peers, *accounts]
+
+
+async def _json(request: web.Request) -> dict[str, Any]:
+    try:
+        body = orjson.loads(await request.read())
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"the body is not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise BadRequest("the body must be an object")
+    return body
 
 
 def _found(target: Any, known: list[dict[str, Any]], key: str) -> NodeId:
