@@ -268,8 +268,8 @@ class Journal:
     def witness(self, found: Signed) -> None:
         """Holds a signed entry against the highest one that its author showed us before, and against what it
         settled."""
-        author = found.entry.author
-        if found.entry.consumed < self.debts.pair(author).served - self.ahead.of(author):
+        author, about_us = found.entry.author, found.entry.peer == self.vault.chain.author
+        if about_us and found.entry.consumed < self.debts.pair(author).served - self.ahead.of(author):
             self._require_not_omitted(found)
         known = self._head(author)
         if known is not None:

@@ -99,6 +99,7 @@ def clean(node: Node, folder: Path) -> None:
     second_opinion(path, report)
 
 
+@pytest.mark.timeout(300)
 def test_a_planned_change_and_a_thief_afterwards(town: Town, tmp_path: Path) -> None:
     ann, bob, cat = town
     old, new = rotate(ann)
@@ -130,14 +131,10 @@ def test_a_planned_change_and_a_thief_afterwards(town: Town, tmp_path: Path) -> 
         assert status(thief)["peers"]["total"] == 0
         code, answer = thief.request("POST", CHAT, chat(max_tokens=8, timeout=1))
         assert code >= 400, answer
-    for node in (bob, cat):
-        node.stop()
-        node.start()
-    met(ann, bob, cat)
-    assert (owed(bob, new), owed(cat, new)) == (-70, -30)
-    assert old not in {peer["id"] for peer in bob.get("/node/peers")["peers"]}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_lost_key_and_ledger_come_back_from_what_the_others_hold(town: Town, tmp_path: Path) -> None:
     ann, bob, cat = town
     env = {"OPENGATEWAY_PASSPHRASE": "correct horse battery staple"}
@@ -163,3 +160,9 @@ def test_a_lost_key_and_ledger_come_back_from_what_the_others_hold(town: Town, t
     assert old not in accounts(bob)
     for node in town:
         clean(node, tmp_path)
+    for node in (bob, cat):
+        node.stop()
+        node.start()
+    met(ann, bob, cat)
+    assert (owed(bob, new), owed(cat, new)) == (-70, -30)
+    assert old not in {peer["id"] for peer in bob.get("/node/peers")["peers"]}

@@ -100,6 +100,10 @@ EXAMPLES: Final[dict[str, Examples]] = {
         ("opengateway ledger export ada.ledger", "the whole chain, for anybody to audit"),
         ("opengateway ledger export ada.ledger --tiles tiles/", "and as a transparency log"),
     ),
+    "ledger repair": (
+        ("opengateway ledger repair", "after an old copy of the home was put back"),
+        ("opengateway ledger repair --accept ben", "take a disputed account as ben shows it"),
+    ),
     "ledger transfer": (
         ("opengateway ledger transfer 0.5 --from ben --to cleo", "what ben owes you, cleo gets"),
     ),
@@ -124,6 +128,13 @@ EXAMPLES: Final[dict[str, Examples]] = {
     "key": (("opengateway key show", "who this node is"),),
     "key show": (("opengateway key show", "the node's id"),),
     "key backup": (("opengateway key backup ada.key.backup", "encrypted with a passphrase"),),
+    "key rotate": (
+        ("opengateway key rotate", "a new key, by the recovery key; all accounts follow"),
+        (
+            "opengateway key rotate --lost --from ada.key.backup",
+            "the same where the old key is lost or stolen",
+        ),
+    ),
     "key restore": (("opengateway key restore ada.key.backup", "the node is itself again, on another disk"),),
     "keys": (("opengateway keys list", "who else may use this node"),),
     "keys add": (("opengateway keys add laptop", "a key for another user or machine; shown once"),),
