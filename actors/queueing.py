@@ -69,8 +69,16 @@ class Queueing:
 
     def turned_away(self, job: Job) -> AllBusy | None:
         """Why a peer's job need not even be looked at: the queue is full of those that go before it."""
-        if self._flight.waiting.would_leave(job, self._flight.running, self.places()) is not job:
+        waiting, running, places = self._flight.waiting, self._flight.running, self.places()
+        known = job.service
+        if waiting.would_leave(job, running, places) is not job:
             return None
+        if known is Service.SECURED:  # whether its credit covers it is not known yet
+            job.service = Service.STRANGER
+            leaves = waiting.would_leave(job, running, places)
+            job.service = known
+            if leaves is not job:
+                return None
         return self.full(job)
 
     def full(self, job: Job) -> AllBusy:

@@ -11,6 +11,7 @@ from scheduler_bench import PATIENCE, PEER, Bench
 
 from actors import placing
 from actors.messages import Admit, Job, PeersChanged, Submit
+from actors.waiting import WaitingRoom, claim_of
 from opengateway.engines.protocol import GenerateRequest
 from opengateway.engines.stream import Stream, Waits
 from opengateway.errors import (
@@ -23,7 +24,7 @@ from opengateway.errors import (
     WorkerLost,
 )
 from opengateway.ledger.admission import Admission
-from opengateway.routing.priority import Service
+from opengateway.routing.priority import Service, order
 from opengateway.routing.queue import STRANGER_AT_ONCE, room, stranger_slots
 from opengateway.routing.views import PeerView, Price, ServedModel
 from opengateway.units import NodeId
@@ -50,9 +51,9 @@ def until(condition: Callable[[], T], what: str) -> T:
     return value
 
 
-def asks(bench: Bench, who: NodeId, *, unsecured: int = 0, admit: bool = True) -> Job:
+def asks(bench: Bench, who: NodeId, *, unsecured: int = 0, admit: bool = True, **when: float) -> Job:
     """A peer's job that its ledger admits (or is turned away before that)."""
-    job = bench.submit(origin=who, opening=b"open", scope="local")
+    job = bench.submit(origin=who, opening=b"open", scope="local", **when)
     if admit:
         _, reply = bench.heard("ledger", Admit)
         assert reply is not None
@@ -114,15 +115,35 @@ def test_a_stranger_that_has_waited_for_a_minute_goes_before_the_owners_next(ben
 
 def test_nobody_is_kept_waiting_at_a_full_queue(bench: Bench) -> None:
     occupied(bench)
-    for number in range(room(1)):
-        asks(bench, NodeId(bytes([50 + number]) * 32))
+    asks(bench, FRIEND)
+    asks(bench, NAMED)
     started = time.monotonic()
-    error = bench.error(asks(bench, SECURED, admit=False))
+    error = bench.error(asks(bench, FRIEND, admit=False))  # not even its ledger is looked at
     assert isinstance(error, AllBusy)
     assert time.monotonic() - started < 1
     assert error.retry_after is not None
     assert "full" in error.message
     assert "another node" in error.hint
+    assert isinstance(bench.error(asks(bench, SECURED)), AllBusy)
+
+
+def test_a_newcomer_without_credit_is_let_in_and_served_while_credit_queues_all_the_time(
+    bench: Bench,
+) -> None:
+    """The queue is full of those with credit, and one more of them comes for each that begins."""
+    first = occupied(bench)
+    secured = [asks(bench, NodeId(bytes([50 + n]) * 32)) for n in range(room(1))]
+    newcomer = asks(bench, STRANGER, unsecured=5, created=time.monotonic() - 15)
+    everybody, begun = [*first, *secured, newcomer], []
+    for number in range(5):
+        stream, opened = bench.asked()
+        begun.append(next(job for job in everybody if job.stream is stream))
+        bench.let_go(opened)
+        bench.answered(begun[-1])
+        if newcomer in begun:
+            break
+        everybody.append(asks(bench, NodeId(bytes([70 + number]) * 32), created=time.monotonic() + 10))
+    assert begun == [*first, *secured, newcomer]
 
 
 def test_whoever_is_pushed_out_by_a_better_class_is_told_at_once_and_its_ledger_entry_let_go(
@@ -347,3 +368,32 @@ def test_each_refusal_has_its_own_code_and_status() -> None:
     kinds = (UnknownModel, AllBusy, DeadlinePassed, NotEnoughCredit, ContextTooLong)
     assert len({kind.code for kind in kinds}) == len(kinds)
     assert [kind.status for kind in kinds] == [404, 503, 504, 402, 400]
+
+
+def test_the_order_of_the_room_is_that_of_the_ranks() -> None:
+    """Our own jobs are not ranked one by one: the order has to be the same."""
+    room_ = WaitingRoom()
+    jobs = [
+        Job(
+            GenerateRequest("chat", "m", {}),
+            Stream(),
+            origin=who,
+            service=service,
+            created=float(at * 7 % 40),
+        )
+        for at, (who, service) in enumerate(
+            [
+                (None, Service.OWNER),
+                (SECURED, Service.SECURED),
+                (None, Service.OWNER),
+                (FRIEND, Service.FRIEND),
+            ]
+            * 5
+        )
+    ]
+    for job in jobs:
+        room_.join(job, (), 100)
+    running = [Job(GenerateRequest("chat", "m", {}), Stream(), origin=FRIEND)]
+    by_rank = order([claim_of(job) for job in jobs], {FRIEND: 1})
+    assert [job.created for job in room_.in_order(running)] == [jobs[at].created for at in by_rank]
+    assert set(room_.in_order(running)) == set(jobs)
