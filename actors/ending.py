@@ -57,7 +57,7 @@ class Ending:
             job.tried.add(end.place)
             if job.broke is None:
                 job.why = end.error
-            elif self._failover.stumbled(job, end.error):
+            elif self._failover.stumbled(job, end.place, end.error):
                 self.refuse(job, end.error)
                 return
             job.full += isinstance(end.error, AllBusy)

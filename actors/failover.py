@@ -18,7 +18,7 @@ from opengateway.engines.resuming import CONTINUE, partial_of, repeatable, stops
 from opengateway.engines.seam import HINT, Anew, Onward
 from opengateway.errors import AllBusy, AnswerBrokenOff, OpenGatewayError
 from opengateway.identity import short
-from opengateway.routing.market import Choice
+from opengateway.routing.market import Choice, Place
 from opengateway.routing.views import ServedModel
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ Choose = Callable[[Callable[[ServedModel], bool]], Choice | OpenGatewayError]
 PATIENCE = 20.0
 """Seconds until somebody must go on: an engine that crashed is back within 3, a restarted node within 10.
 Who reads has seen half a sentence, and is better off with an error after that."""
+REST = 0.5
+"""Seconds: by then a session that is gone has been missed, and an engine that crashed is being started."""
 STUMBLES = 3
 """Places in a row that fail without a single new token; then it is the request that breaks them."""
 
@@ -54,16 +56,22 @@ class Failover:
         job.note("broke", node=node, tokens=job.kept, code=error.code, why=error.message)
         now = time.monotonic()
         self._flight.market.failed(end.place, error, now)
+        self._rest(end.place, now)
         job.broke, job.tried, job.deadline = error, {end.place}, now + PATIENCE
         # As if all were busy: it waits for its turn, wherever that is, and is not given up for one place.
         job.why = AllBusy(error.message, retry_after=error.retry_after)
         return True
 
-    def stumbled(self, job: Job, error: OpenGatewayError) -> bool:
+    def _rest(self, place: Place, now: float) -> None:
+        """Not there again at once: it may be gone, and nobody has said so yet."""
+        self._flight.market.standing.full(place, REST, now)
+
+    def stumbled(self, job: Job, place: Place, error: OpenGatewayError) -> bool:
         """A place that was to go on has not said a word; whether that was once too often. One that is busy,
         or wants credit first, has done nothing wrong."""
         if error.status >= 500 and not isinstance(error, AllBusy):
             job.stumbles += 1
+            self._rest(place, time.monotonic())
         return job.stumbles >= STUMBLES
 
     def fresh(self, job: Job) -> bool:

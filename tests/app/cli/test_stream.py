@@ -222,3 +222,9 @@ def test_without_text_on_a_terminal_it_is_a_conversation(home: Home) -> None:
     assert [message["content"] for message in second["messages"]] == ["ping", "pong", "again"]
     assert second["model"] == "big"
     assert (home.path / "chat_history").stat().st_mode & 0o077 == 0
+
+
+def test_all_places_that_gave_the_answer_are_named_in_their_order() -> None:
+    second = {**STATS["route"], "node": "k3j5k3j5k3", "name": "attic", "ring": "world"}
+    told = in_words(STATS | {"places": [STATS["route"], second]})
+    assert told.startswith("route: lan, then world | node: desk (abcdefghij), then attic (k3j5k3j5k3) | ")
