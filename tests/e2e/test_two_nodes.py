@@ -74,7 +74,7 @@ def test_exports_of_both_sides_pass_the_audit(pocket_pair: Pair, tmp_path: Path)
         assert all(each.returncode in (0, 1) for each in done), "\n".join(each.stdout for each in done)
         return not any(each.returncode for each in done)
 
-    until(complete, "every entry has its other half", patience_s=5)
+    until(complete, "every entry has its other half", patience_s=60)
     done = audit("pair", *files.values())
     assert done.returncode == 0, done.stdout + done.stderr
 
