@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -22,9 +23,11 @@ from opengateway.app.gateway.api_keys import PREFIX, SAVE_S, ApiKey, KeyFile, Us
 from opengateway.engines.prompt_size import text_bytes
 from opengateway.engines.protocol import GenerateRequest
 from opengateway.engines.stream import Stream
-from opengateway.errors import OpenGatewayError, Unauthorized
+from opengateway.errors import EngineUnavailable, OpenGatewayError, SetupError, Unauthorized
 from opengateway.routing.hold import UNBOUNDED_ANSWER
 from opengateway.routing.placement import plain_name
+
+logger = logging.getLogger(__name__)
 
 PENALTY_S: Final = 1.0
 """Seconds that a wrong key waits for its answer."""
@@ -206,7 +209,11 @@ class Callers:
 
     async def _with_key(self, request: web.BaseRequest, given: str) -> Caller:
         address = request.remote or ""
-        key = self.keys.find(given)
+        try:
+            key = self.keys.find(given)
+        except SetupError as error:  # where the file is concerns the owner, not who asks
+            logger.error("%s", error)  # noqa: TRY400 - it says all that there is to say
+            raise EngineUnavailable("this node cannot read its API keys now") from error
         if key is None:
             raise await self._wrong(request, given)
         if per_minute := key.per_minute or self._per_minute:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from opengateway.app.gateway.callers import (
 )
 from opengateway.engines.protocol import GenerateRequest
 from opengateway.engines.stream import Finished, Stream
-from opengateway.errors import BadRequest, OpenGatewayError, SetupError, Unauthorized
+from opengateway.errors import BadRequest, EngineUnavailable, OpenGatewayError, SetupError, Unauthorized
 
 FAR, HERE = "192.168.1.9", "127.0.0.1"
 
@@ -90,6 +91,13 @@ def test_a_damaged_file_is_named_and_lets_nobody_in(keys: KeyFile, text: str) ->
         keys.all()
     with pytest.raises(SetupError):
         keys.find("og-" + "x" * 43)
+
+
+def test_a_damaged_file_is_not_told_to_who_asks(keys: KeyFile) -> None:
+    keys.path.write_text("{")
+    error = who(known(keys), FAR, "og-" + "x" * 43)
+    assert isinstance(error, EngineUnavailable)
+    assert str(keys.path) not in error.message + error.hint
 
 
 def test_many_commands_at_once_lose_no_key(keys: KeyFile) -> None:
@@ -268,6 +276,13 @@ def test_where_keys_are_always_needed_they_are_needed_here_too(keys: KeyFile) ->
     assert isinstance(who(known(keys, always=True), HERE, secret), Caller)
 
 
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No time goes by: a busy machine must not earn anybody another try."""
+    monkeypatch.setattr(callers, "time", SimpleNamespace(monotonic=lambda: 100.0, time=time.time))
+
+
+@pytest.mark.usefixtures("still")
 def test_who_guesses_is_slowed_and_then_not_listened_to_while_others_are(keys: KeyFile) -> None:
     secret, _ = keys.add("Ada")
     made = known(keys)
@@ -285,6 +300,7 @@ def test_a_wrong_key_waits_for_its_answer(keys: KeyFile, monkeypatch: pytest.Mon
     assert time.monotonic() - began >= 0.05
 
 
+@pytest.mark.usefixtures("still")
 def test_a_key_has_its_own_rate(keys: KeyFile) -> None:
     secret, _ = keys.add("Ada", per_minute=4)
     made = known(keys)
