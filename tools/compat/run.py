@@ -212,17 +212,22 @@ def run_llm(python: Path, url: str) -> Outcome:
 def run(folder: Path, only: str) -> dict[str, dict[str, Outcome]]:
     python, sources = prepare(folder)
     found: dict[str, dict[str, Outcome]] = {}
+
+    def note(suite: str, subject: str, outcome: Outcome) -> None:
+        found.setdefault(suite, {})[subject] = outcome
+        print(f"{suite} | {subject}: {outcome.passed} passed, {len(outcome.failed)} failed", file=sys.stderr)
+
     for subject, standing in (("bare engine", bare_engine), ("two nodes", two_nodes)):
         with standing() as url:
             if only in ("", "openai"):
                 for suite, target in SUITES.items():
-                    found.setdefault(suite, {})[subject] = run_pytest(python, sources, target, url)
+                    note(suite, subject, run_pytest(python, sources, target, url))
             if only in ("", "langchain"):
                 target = str(HERE / "langchain_standard.py")
                 outcome = run_pytest(python, folder, target, url)
-                found.setdefault("langchain-openai: standard integration tests", {})[subject] = outcome
+                note("langchain-openai: standard integration tests", subject, outcome)
             if only in ("", "llm"):
-                found.setdefault("llm", {})[subject] = run_llm(python, url)
+                note("llm", subject, run_llm(python, url))
     return found
 
 
