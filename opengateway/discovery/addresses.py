@@ -68,6 +68,17 @@ def entry_point(text: str) -> tuple[str, bytes | None]:
     return f"tcp://{where}", from_base32(name) if at else None
 
 
+def address_of(text: str) -> Address | None:
+    """An address that a peer may be at; None for anything else."""
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    if address.is_unspecified or address.is_multicast:
+        return None
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
 def is_public(address: Address) -> bool:
     """Whether it means the same machine to everybody, so that it may be told to anybody."""
     return address.is_global and not address.is_multicast

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from opengateway.discovery import natpmp, upnp
+from opengateway.discovery.addresses import address_of
 from opengateway.discovery.natpmp import Mapping, MappingRefused
-from opengateway.discovery.reachability import address_of
 
 log = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import Final, Literal
 
-from opengateway.discovery.addresses import Address, Network, endpoint
+from opengateway.discovery.addresses import Address, Network, address_of, endpoint
 from opengateway.units import NodeId
 
 WITNESSES: Final = 2
@@ -152,6 +152,11 @@ class Reachability:
         trial = self._trials[asked.peer, asked.endpoint]
         trial.failed, trial.proven_at = True, float("-inf")
         trial.next_at, trial.wait = now + trial.wait, min(2 * trial.wait, RETRY_S[1])
+
+    @property
+    def waiting(self) -> bool:
+        """Whether somebody was asked who has not answered yet."""
+        return bool(self._asked)
 
     # -- what to do --------------------------------------------------------------------
 
@@ -287,14 +292,3 @@ class Reachability:
         for key in gone:
             if key not in asked:
                 del self._trials[key]
-
-
-def address_of(text: str) -> Address | None:
-    """An address that a peer may be at; None for anything else."""
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    if address.is_unspecified or address.is_multicast:
-        return None
-    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address

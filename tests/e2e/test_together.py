@@ -121,3 +121,28 @@ def test_without_the_bootstrap_node_nothing_breaks_and_a_restarted_node_comes_ba
     world.agree(rest)
     world.others = [world.crowd.again(first), *rest]
     world.agree(world.others)
+
+
+def test_a_poisoned_bootstrap_document_costs_dials_and_lets_nobody_in(tmp_path: Path) -> None:
+    """A publisher's key was stolen: of its entries one is honest, one leads to another node than it names,
+    one to a node of another network, and twenty to nobody."""
+    with Crowd(tmp_path / "ours") as crowd, Crowd(tmp_path / "theirs") as others:
+        honest, impostor, stranger = crowd.node("honest"), crowd.node("impostor"), others.node("stranger")
+        named = [
+            (honest.identity, crowd.where(honest)),
+            (Identity.generate(), crowd.where(impostor)),
+            (stranger.identity, crowd.where(stranger)),
+            *[(Identity.generate(), f"127.0.0.1:{port}") for port in range(1, 21)],
+        ]
+        entries = tuple(Entry(who.node_id, (f"tcp://{where}",)) for who, where in named)
+        publisher, now = Identity.generate(), int(time.time()) * 1000
+        document = sign(Bootstrap(honest.net, now, now + 3_600_000, entries, ()), publisher)
+        listed = tmp_path / "bootstrap.json"
+        listed.write_bytes(write(document))
+        source = {"source": str(listed), "publishers": [base32(publisher.node_id)], "needed": 1}
+        newcomer = crowd.node("newcomer", bootstrap=source)
+        until(lambda: name(honest) in up(newcomer), "the honest entrance is found", AGREED_S)
+        until(lambda: wire(impostor).counters["refused_wrong_recipient"], "so was the impostor, in vain")
+        until(lambda: wire(stranger).counters["refused_wrong_network"], "and the stranger")
+        assert up(newcomer) <= {name(honest)}, "nobody is let in under another's name"
+        assert not up(impostor) and not up(stranger)
