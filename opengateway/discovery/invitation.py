@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,6 +39,10 @@ class InvitationRefused(OpenGatewayError):
     code = "invitation_refused"
 
 
+_NAME: Final = re.compile(r"(?=.*[a-z])[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\.?")
+"""A host name in lower case (RFC 1123); one without a letter would be an address."""
+
+
 @dataclass(frozen=True, slots=True)
 class Invitation:
     name: str
@@ -55,6 +60,19 @@ class Invitation:
     def bootstrap(self) -> tuple[str, ...]:
         """The entries as `wire.bootstrap` wants them: `ID@host:port`."""
         return tuple(f"{base32(node)}@{where.removeprefix('tcp://')}" for node, where in self.entries)
+
+
+def entrance(where: str) -> str:
+    """`tcp://host:port` that an invitation may name: an address, or a name that outlives a change of address.
+    Who invites is trusted more than a record is, and whoever joins resolves it for himself. Raises
+    `ValueError`."""
+    if len(where) > ENDPOINT_LENGTH:
+        raise ValueError(f"longer than {ENDPOINT_LENGTH} characters: {where[:ENDPOINT_LENGTH]!r}")
+    found = host_and_port(where.removeprefix("tcp://"))
+    if found is not None and where == f"tcp://{found[0]}:{found[1]}" and _NAME.fullmatch(found[0]):
+        return where
+    parse_endpoint(where)
+    return where
 
 
 def looks_like_one(text: str) -> bool:
@@ -120,9 +138,8 @@ def _invitation(found: Any) -> Invitation:
 
 def _entry(found: Any) -> tuple[NodeId, str]:
     match found:
-        case [bytes(node), str(where)] if len(node) == 32 and len(where) <= ENDPOINT_LENGTH:
-            parse_endpoint(where)
-            return NodeId(node), where
+        case [bytes(node), str(where)] if len(node) == 32:
+            return NodeId(node), entrance(where)
     raise ValueError("an entry")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +37,34 @@ def test_a_line_brings_everything_that_is_needed_to_join() -> None:
     found = read(write(INVITATION), now_ms=NOW)
     assert found == INVITATION
     assert found.bootstrap == (f"{base32(NODE)}@8.8.4.4:11436",)
+
+
+@pytest.mark.parametrize(
+    "where", ["tcp://home.example.org:11436", "tcp://nas:1", "tcp://8.8.4.4:65535", "tcp://[2606:4700::1]:9"]
+)
+def test_an_entrance_is_an_address_or_a_name_that_outlives_one(where: str) -> None:
+    found = read(write(replace(INVITATION, entries=((NODE, where),))), now_ms=NOW)
+    assert found.bootstrap == (f"{base32(NODE)}@{where.removeprefix('tcp://')}",)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "tcp://Home.example.org:1",
+        "tcp://a b:1",
+        "tcp://-x:1",
+        "tcp://x..y:1",
+        "tcp://nas",
+        "tcp://nas:0",
+        "tcp://nas:70000",
+        "ipc://nas:1",
+        "tcp://8.8.4:1",
+        "tcp://0.0.0.0:1",
+        f"tcp://{'x' * 80}:1",
+    ],
+)
+def test_what_is_neither_is_refused(where: str) -> None:
+    assert "another version" in refusal(write(replace(INVITATION, entries=((NODE, where),)))).message
 
 
 def test_case_spaces_and_line_breaks_do_not_matter() -> None:

@@ -83,7 +83,8 @@ def test_a_document_that_too_few_have_signed_is_refused_and_said(tmp_path: Path)
 def test_an_invitation_brings_a_node_into_a_private_network(tmp_path: Path) -> None:
     network = private_network()
     with Node(tmp_path, "host", network, engine={"kind": "pocket"}) as host:
-        invited = host.cli("invite", "--json")
+        port = host.info["wire_port"]
+        invited = host.cli("invite", "--address", f"localhost:{port}", "--json")
         assert invited.returncode == 0, invited.stderr
         line = json.loads(invited.stdout)["invitation"]
         secret = network["network"]["secret"]

@@ -21,7 +21,11 @@ def invite(
     days: Annotated[int, typer.Option(min=1, max=365, help="How long the line can be used.")] = 7,
     addresses: Annotated[
         list[str] | None,
-        typer.Option("--address", metavar="HOST:PORT", help="Where this node is, if not where it thinks."),
+        typer.Option(
+            "--address",
+            metavar="HOST:PORT",
+            help="Where this node is, if not where it thinks; a name will do.",
+        ),
     ] = None,
     *,
     as_json: Json = False,
@@ -57,17 +61,24 @@ def invite(
 def _entries(
     status: dict[str, Any], addresses: list[str], peers: list[dict[str, Any]]
 ) -> list[tuple[NodeId, str]]:
-    """This node first, then two peers that it reaches itself, for the day when this one is off."""
-    from opengateway.discovery.addresses import parse_endpoint
+    """This node first, then the relays that it is reached through, then two peers that it reaches itself, for
+    the day when this one is off."""
+    from opengateway.discovery.addresses import parse_endpoint, parse_relay
+    from opengateway.discovery.invitation import entrance
     from opengateway.identity import from_base32
+    from opengateway.units import NodeId
 
-    mine = [f"tcp://{address.removeprefix('tcp://')}" for address in addresses] or status["wire"][:4]
+    mine = [f"tcp://{address.removeprefix('tcp://').lower()}" for address in addresses] or status["wire"][:4]
     try:
         for endpoint in mine:
-            parse_endpoint(endpoint)
+            entrance(endpoint)
     except ValueError as error:
-        raise session.WrongUsage(str(error), hint="--address ADDRESS:PORT, no name") from error
+        raise session.WrongUsage(str(error), hint="--address HOST:PORT, an address or a name") from error
+    relays = [parse_relay(text) for text in status.get("relays_at") or []]
+    if relays:  # nobody elsewhere reaches it, so its own addresses are for its neighbours only
+        mine = mine[:2]
     found = [(from_base32(status["node_id"]), endpoint) for endpoint in mine]
+    found += [(NodeId(node), where) for node, where in relays]
     reached = [peer for peer in peers if peer["state"] == "up" and peer["dialled"]]
     for peer in reached[:2]:
         try:

@@ -76,6 +76,7 @@ async def overview(parts: Parts) -> dict[str, Any]:
         "wire": (me or {}).get("endpoints", []),
         "reachability": reachability(me or {}, facts),
         "relays": (me or {}).get("relay_names", []),
+        "relays_at": ((me or {}).get("reached") or {}).get("relays", []),
         "clock": (me or {}).get("clock", {}),
         "discovery": discovery or {},
         "clusters": (me or {}).get("clusters", []),
