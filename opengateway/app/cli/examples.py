@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from typer.core import TyperCommand
+
 Examples = tuple[tuple[str, str], ...]
 
 EXAMPLES: Final[dict[str, Examples]] = {
@@ -170,11 +172,23 @@ def epilog(path: str, before: str = "") -> str:
     return "\n\n".join([*([before] if before else []), *parts])
 
 
+class Command(TyperCommand):
+    """A flag takes no value, so its help names none: Typer's says <bool>, as if one had to be typed."""
+
+    def get_params(self, ctx: Any) -> Any:
+        params = super().get_params(ctx)
+        for one in params:
+            if getattr(one, "is_flag", False) and one.metavar is None:
+                one.metavar = ""
+        return params
+
+
 def add_to(app: Any, path: tuple[str, ...] = ()) -> None:
     """Put the examples below the help of every command of a Typer application."""
     for info in app.registered_commands:
         name = info.name or info.callback.__name__.replace("_", "-")
         info.epilog = epilog(" ".join((*path, name)), info.epilog or "") or None
+        info.cls = Command
     for group in app.registered_groups:
         name = group.name
         group.epilog = epilog(" ".join((*path, name))) or None

@@ -18,10 +18,12 @@ SHOWN = 10
 def top(
     *,
     interval: Annotated[
-        float, typer.Option("--interval", "-i", min=0.2, max=60.0, help="Seconds between two looks.")
+        float,
+        typer.Option("--interval", "-i", metavar="SECONDS", min=0.2, max=60.0, help="Between two looks."),
     ] = 1.0,
     count: Annotated[
-        int, typer.Option("--count", "-n", min=0, help="Looks to print in plain lines; 0 goes on.")
+        int,
+        typer.Option("--count", "-n", metavar="N", min=0, help="Looks to print in plain lines; 0 goes on."),
     ] = 0,
     plain_lines: Annotated[
         bool, typer.Option("--plain", help="Plain lines, as where there is no terminal.")

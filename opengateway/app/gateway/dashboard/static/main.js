@@ -18,7 +18,7 @@ const DRAWN = {
   machine: () => drawMachine(picture),
   jobs: () => { drawJobs(picture); drawRings(picture); },
   ledger: () => { drawLedger(picture); drawCredit(picture); },
-  actors: () => drawActors(picture),
+  actors: () => { drawActors(picture); drawNode(picture); },
 };
 
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];

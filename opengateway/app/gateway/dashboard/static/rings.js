@@ -5,7 +5,7 @@ import { $, credits, cut, dress, listed, ms, plural, say, show, svg, table } fro
 const RINGS = ["lan", "nearest", "country", "continent", "world"];
 const TITLES = { lan: "this link", nearest: "nearest", country: "country", continent: "continent", world: "world" };
 const X = 34, FOOT = 46, TOP = 8, EDGE = 16;
-const NARROW = 460, FIRST = 92, LABEL = 170, LINE = 36, ROOMY = 3.2;
+const NARROW = 460, FIRST = 92, LABEL = 170, NAME = 58, MANY = 40, LINE = 36, ROOMY = 3.2;
 
 let asTable = false, latest = () => ({});
 
@@ -45,6 +45,10 @@ function layout(rows, width) {
   const unit = (most - first) / weights.reduce((sum, weight) => sum + weight, 0);
   const radii = [];
   RINGS.forEach((_, index) => radii.push(index ? radii[index - 1] + unit * weights[index - 1] : first));
+  const outward = (index) => {
+    const next = members.findIndex((here, other) => other > index && here.length);
+    return next < 0 ? Infinity : radii[next] - radii[index];
+  };
   const at = new Map(), crowded = new Map();
   members.forEach((here, index) => {
     const rx = radii[index], ry = tall(rx);
@@ -53,7 +57,9 @@ function layout(rows, width) {
     here.forEach((peer, place) => {
       const share = 0.05 + step * (place + shift);
       at.set(peer.id, [X + rx * Math.sqrt(1 - share * share), Y - ry * share]);
-      if (step * ry < LINE * 0.7) crowded.set(peer.id, step * ry < LINE * 0.4 ? "crowded" : "tight");
+      // Names need room down the ring and, where a further ring has somebody, out to that one.
+      if (outward(index) < NAME) crowded.set(peer.id, "crowded");
+      else if (step * ry < LINE * 0.7) crowded.set(peer.id, step * ry < LINE * 0.4 ? "crowded" : "tight");
     });
   });
   return { W, H, Y, radii, tall, at, crowded };
@@ -81,19 +87,26 @@ function draw(rows, busy) {
   const { W, H, Y, radii, tall, at, crowded } = layout(rows, $("rings").clientWidth);
   dress(root, { viewBox: `0 0 ${W} ${H}` });
   for (const spot of [home, halo]) dress(spot, { cx: X, cy: Y });
+  let lastName = -Infinity;
+  const fits = (index, full) => {
+    if (!(full || W > NARROW) || (radii[index] - lastName < NAME && index < RINGS.length - 1)) return false;
+    if (W <= NARROW && index < RINGS.length - 1 && radii.at(-1) - radii[index] < NAME) return false;
+    lastName = radii[index];
+    return true;
+  };
   RINGS.forEach((ring, index) => {
     const [line, name] = arcs.children[index].children, rx = radii[index], ry = tall(rx);
     const full = rows.some((peer) => (peer.ring || "world") === ring && peer.state === "up");
     dress(line, { d: `M${X} ${Y - ry}A${rx} ${ry} 0 0 1 ${X + rx} ${Y}`, class: full ? "arc full" : "arc" });
     // The names of empty rings go where there is no room for all of them.
-    dress(name, { x: Math.min(W - 18, X + rx), y: Y + 22, class: full ? "ring-name full" : "ring-name", visibility: full || W > NARROW ? null : "hidden" });
+    dress(name, { x: Math.min(W - 18, X + rx), y: Y + 22, class: full ? "ring-name full" : "ring-name", visibility: fits(index, full) ? null : "hidden" });
     say(name, TITLES[ring]);
   });
   dress(alone, { x: X + 30, y: Y - 60 });
   say(alone, rows.length ? "" : W > NARROW ? "Nobody is in reach yet. Peers on this link appear by themselves." : "Nobody is in reach yet.");
   keep(ways, rows, () => svg("line", { class: "way" }), (line, peer) => {
     const [x, y] = at.get(peer.id);
-    dress(line, { x1: X, y1: Y, x2: x, y2: y, class: busy.has(peer.short) ? "way busy" : "way", opacity: peer.state === "up" ? null : "0" });
+    dress(line, { x1: X, y1: Y, x2: x, y2: y, class: busy.has(peer.short) ? "way busy" : "way", opacity: peer.state !== "up" ? "0" : rows.length > MANY && !busy.has(peer.short) ? "0.35" : null });
   });
   keep(peers, rows, newPeer, (group, peer) => {
     group.setAttribute("class", ["peer", crowded.get(peer.id)].filter(Boolean).join(" "));
