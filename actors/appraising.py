@@ -56,4 +56,4 @@ class Appraising:
         )
         waiting = 0 if free else len(self._flight.waiting)
         start_s = 0.0 if free else market.start_here(served.name, waiting, now)
-        return Appraisal("", "local", "", served, free, held, waiting, start_s)
+        return Appraisal("", "local", "", served, free, held, waiting, start_s, market.busy() > 0)

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from actors.io_loop import IoLoop
 from actors.kernel import Actor, Address
+from actors.measuring import measure
 from actors.messages import (
     EngineEnded,
     ModelsSeen,
@@ -26,6 +29,7 @@ from actors.messages import (
 from actors.runner import Runner, Served
 from opengateway.engines.protocol import Engine, ModelInfo
 from opengateway.errors import EngineUnavailable, OpenGatewayError
+from opengateway.models.speeds import Speeds
 from opengateway.routing.views import Price, ServedModel, WorkerView
 
 logger = logging.getLogger(__name__)
@@ -36,8 +40,9 @@ CLOSE_LIMIT = 8.0
 """Seconds to end a child; it is killed after that."""
 POLL = 10.0
 """Seconds between looks at what an engine serves: models are pulled and removed behind our back."""
-SMOOTHING = 0.3
-"""Weight of the newest speed in the running mean: three answers outweigh all before them."""
+SAVE_EVERY = 60.0
+MEASURE_AFTER = 30.0
+"""Seconds after its start in which an engine is asked by users, or is measured."""
 
 
 class EngineDied(Exception):
@@ -57,7 +62,9 @@ class InferenceWorker(Actor[WorkerMessage]):
         runners: dict[str, Runner],
         changed: Callable[[WorkerView], object],
         served: Served,
+        speeds: Path | None = None,
     ) -> None:
+        """`speeds`: the folder that remembers how fast engines are."""
         super().__init__()
         self._io = io
         self._engine = engine
@@ -69,11 +76,18 @@ class InferenceWorker(Actor[WorkerMessage]):
         self._changed = changed
         self._served_to = served
         self._runner: Runner | None = None
-        self._speeds: dict[str, tuple[float, float]] = {}
+        self._folder = speeds
+        self._speeds = Speeds()
+        self._measured: set[str] = set()
+        """Models that were measured in this life, or tried to."""
+        self._saved = self._began = time.monotonic()
         self._infos: tuple[ModelInfo, ...] = ()
         self._view: WorkerView
 
     def on_start(self) -> None:
+        if self._folder is not None:
+            self._speeds.path = self._folder / f"{self.address.name}.json"
+            self._speeds.load()
         self._view = WorkerView(self.address.name, self._engine.name, "starting")
         self._changed(self._view)
         self._io.run(self._engine.start(), START_LIMIT)
@@ -100,18 +114,21 @@ class InferenceWorker(Actor[WorkerMessage]):
             self._runners.pop(self.address.name, None)
             with contextlib.suppress(Exception):
                 self._io.run(self._runner.close(down), CLOSE_LIMIT)
+        with contextlib.suppress(OSError):
+            self._speeds.save()
         self._io.run(self._engine.close(), CLOSE_LIMIT)
 
     def on_receive(self, message: WorkerMessage) -> Any:
         match message:
             case EngineEnded(how):
                 raise EngineDied(how)
-            case SpeedSeen(model, prompt_tps, generate_tps):
-                self._speed(model, prompt_tps, generate_tps)
+            case SpeedSeen():
+                self._speed(message)
             case ModelsSeen(models, error):
                 self._seen(models, error)
             case Tick():
                 self._io.spawn(self._poll())
+                self._upkeep(time.monotonic())
         return None
 
     # -- on this actor's thread ----------------------------------------------------------
@@ -124,13 +141,14 @@ class InferenceWorker(Actor[WorkerMessage]):
         self._changed(self._view)
 
     def _served(self, info: ModelInfo) -> ServedModel:
-        prompt_tps, generate_tps = self._speeds.get(info.name, (0.0, 0.0))
+        speed = self._speeds.of(info.name)
         return ServedModel(
             name=info.name,
             context=info.context,
             parameters_m=round(info.parameters * 1000),
-            prompt_tps=prompt_tps,
-            generate_tps=generate_tps,
+            prompt_tps=speed.prompt,
+            generate_tps=speed.generate,
+            loaded_tps=speed.loaded,
             price=self._price_of(info),
             demo=info.demo,
             digest=info.digest,
@@ -148,14 +166,40 @@ class InferenceWorker(Actor[WorkerMessage]):
             self._infos = models
             self._publish("running")
 
-    def _speed(self, model: str, prompt_tps: float, generate_tps: float) -> None:
-        before = self._speeds.get(model)
-        old_prompt, old_generate = before or (prompt_tps, generate_tps)
-        mean = (_mean(old_prompt, prompt_tps), _mean(old_generate, generate_tps))
-        self._speeds[model] = mean
+    def _speed(self, seen: SpeedSeen) -> None:
+        before = self._speeds.of(seen.model).generate
+        speed = self._speeds.seen(
+            seen.model, seen.prompt_tps, seen.generate_tps, at_once=seen.at_once, slots=self._engine.slots
+        )
         # Neighbours plan with it, so they hear of a first figure and of real change, not of every answer.
-        if before is None or abs(mean[1] - self._advertised(model)) > 0.2 * self._advertised(model):
+        told = self._advertised(seen.model)
+        if not before or abs(speed.generate - told) > 0.2 * told:
             self._publish(self._view.state, self._view.detail)
+
+    def _upkeep(self, now: float) -> None:
+        """Write down what was learned, and measure what nobody has asked for yet."""
+        if now - self._saved > SAVE_EVERY:
+            self._saved = now
+            with contextlib.suppress(OSError):  # a full disk: it is measured anew, and doctor says so
+                self._speeds.save()
+        runner = self._runner
+        if runner is None or runner.busy or now - self._began < MEASURE_AFTER or not self._measurable():
+            return
+        [model] = self._infos
+        self._measured.add(model.name)
+        self._io.spawn(measure(self._engine, model.name, lambda: runner.busy, self.address.tell))
+
+    def _measurable(self) -> bool:
+        """Its one model is in memory anyway: an engine with many would have to load each for it."""
+        if len(self._infos) != 1 or self._engine.name != "llama_server":
+            return False
+        [model] = self._infos
+        speed = self._speeds.of(model.name)
+        return (
+            model.name not in self._measured
+            and "completion" in model.abilities
+            and not (speed.generate and speed.loaded)
+        )
 
     def _advertised(self, model: str) -> float:
         return next((m.generate_tps for m in self._view.models if m.name == model), 0.0)
@@ -173,7 +217,3 @@ class InferenceWorker(Actor[WorkerMessage]):
         except Exception as error:
             seen = ModelsSeen((), EngineUnavailable(f"{self._engine.name}: {type(error).__name__}"))
         self.address.tell(seen)
-
-
-def _mean(old: float, new: float) -> float:
-    return old + SMOOTHING * (new - old) if old and new else new or old

@@ -237,6 +237,8 @@ class Appraisal:
     """Of them, for the peer that asks, for a moment."""
     position: int = 0
     start_s: float = 0.0
+    busy: bool = False
+    """Other answers are being given here, and share the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,6 +365,8 @@ class SpeedSeen:
     model: str
     prompt_tps: float
     generate_tps: float
+    at_once: int = 1
+    """Answers that the engine gave at the same time, this one included."""
 
 
 WorkerMessage: TypeAlias = EngineEnded | ModelsSeen | SpeedSeen | Tick

@@ -191,7 +191,7 @@ class Quotes:
             found.position,
             int(found.start_s * 1000),
             int(model.prompt_tps * 1000),
-            int(model.generate_tps * 1000),
+            int(1000 * (model.loaded_tps or model.generate_tps if found.busy else model.generate_tps)),
         )
         self._made(peer, quote, terms)
 

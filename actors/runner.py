@@ -74,6 +74,10 @@ class Runner:
         if task.cancelled():  # before its first step: nothing of `_answer` has run, not even its `finally`
             self._scheduler.tell(JobEnded(job, self._place, None, job.stream.error or self._ended()))
 
+    @property
+    def busy(self) -> bool:
+        return bool(self._tasks)
+
     async def close(self, why: str) -> None:
         """Break off every answer; nothing begins any more."""
         self._closed = why
@@ -126,4 +130,5 @@ class Runner:
         prompt_seconds = finished.prompt_seconds
         prompt_tps = finished.prompt_tokens / prompt_seconds if prompt_seconds > 0 else 0.0
         if seconds > 0:
-            self._speed(SpeedSeen(job.request.model, prompt_tps, finished.completion_tokens / seconds))
+            tps = finished.completion_tokens / seconds
+            self._speed(SpeedSeen(job.request.model, prompt_tps, tps, max(1, len(self._tasks))))

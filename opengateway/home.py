@@ -58,6 +58,7 @@ class Home:
         self.api_usage = self.path / "api-usage.json"
         self.bootstrap_json = self.path / "bootstrap.json"
         self.models = self.path / "models"
+        self.speeds = self.path / "speeds"
         self.logs = self.path / "logs"
         self.node_log = self.logs / "node.log"
         self.run = self.path / "run"

@@ -223,6 +223,7 @@ class Node:
             runners=self.engines.runners,
             changed=self._worker_changed,
             served=self.meter.served,
+            speeds=self.home.speeds,
         )
 
     # -- life ------------------------------------------------------------------------------------

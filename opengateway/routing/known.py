@@ -175,7 +175,8 @@ class Known:
         home: Place | None,
     ) -> Offer:
         begun = self._begun.get(place, ())
-        speed = self.observed.speed(place, model.name, model.generate_tps)
+        claimed = model.loaded_tps or model.generate_tps if begun else model.generate_tps
+        speed = self.observed.speed(place, model.name, claimed)
         if not isinstance(place, str):
             slots = max(slots, len(begun) + self.quotes.held(place, model.name, now))
         return Offer(

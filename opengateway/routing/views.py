@@ -30,7 +30,9 @@ class ServedModel:
     """Active parameters in millions; 0 where unknown."""
     prompt_tps: float = 0.0
     generate_tps: float = 0.0
-    """Measured tokens/s; 0 where nobody has measured yet."""
+    """Measured tokens/s of one answer alone; 0 where nobody has measured yet."""
+    loaded_tps: float = 0.0
+    """Of each answer while all slots are busy; 0 where it is not known."""
     price: Price = FREE
     demo: bool = False
     digest: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -11,10 +12,10 @@ from scheduler_bench import ASKER, PATIENCE, PEER, PLACE, Bench
 
 from actors import placing
 from actors.kernel import Reply
-from actors.messages import DescribeTrace, FindQuote, Job, QuoteCame, SeekSlots, SlotsReleased
+from actors.messages import DescribeTrace, FindQuote, Job, PeersChanged, QuoteCame, SeekSlots, SlotsReleased
 from opengateway.errors import AllBusy, DeadlinePassed, NotEnoughCredit, OpenGatewayError
 from opengateway.routing import reserved
-from opengateway.routing.views import FREE, Quotation, ServedModel
+from opengateway.routing.views import FREE, PeerView, Quotation, ServedModel
 from opengateway.units import NodeId
 
 FAR = tuple(NodeId(bytes([n]) * 32) for n in range(10, 16))
@@ -236,3 +237,38 @@ def test_a_peers_job_that_could_not_begin_in_its_time_is_refused_at_once(bench: 
     assert error.retry_after > 10
     bench.submit(origin=PEER, scope="local", deadline=time.monotonic() + 1000.0)
     assert bench.jobs()["queued"] == 1
+
+
+# -- the ring that a crowd reaches --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("crowd", "reached"),
+    [
+        (1, {"local": 1}),
+        (8, {"local": 1, "lan": 3, "nearest": 4}),
+        (16, {"local": 1, "lan": 3, "nearest": 4, "country": 4, "world": 4}),
+    ],
+)
+def test_a_crowd_reaches_as_far_as_it_must_and_nearer_places_carry_their_share(
+    bench: Bench, crowd: int, reached: dict[str, int]
+) -> None:
+    """tests/lab/test_rings.py is the same with whole nodes."""
+    far = {"lan": (3, 1.0), "nearest": (4, 8.0), "country": (4, 70.0), "world": (4, 95.0)}
+    rings = [(ring, rtt_ms) for ring, (count, rtt_ms) in far.items() for _ in range(count)]
+    views = tuple(
+        PeerView(NodeId(bytes([100 + n]) * 32), f"p{n}", ring, rtt_ms, 1, (ServedModel("m"),))
+        for n, (ring, rtt_ms) in enumerate(rings)
+    )
+    bench.serve("running", 1, ServedModel("m"))
+    bench.address.tell(PeersChanged(views))
+    jobs = [bench.submit() for _ in range(crowd)]
+    bench.asked()
+    for _ in range(crowd - 1):
+        bench.dispatched()
+    found = Counter(
+        event["ring"]
+        for job in jobs
+        for event in bench.address.ask(DescribeTrace(job.id)).get(timeout=PATIENCE)["events"]
+    )
+    assert found == reached

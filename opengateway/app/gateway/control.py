@@ -171,7 +171,12 @@ class Control:
         async def handle(_request: web.Request) -> web.Response:
             found: dict[str, Any] = await answer(self._parts.gauge.ask(what()), 30.0)
             speeds = [
-                {"model": model.name, "prompt_tps": model.prompt_tps, "generate_tps": model.generate_tps}
+                {
+                    "model": model.name,
+                    "prompt_tps": model.prompt_tps,
+                    "generate_tps": model.generate_tps,
+                    "loaded_tps": model.loaded_tps,
+                }
                 for view in self._parts.workers.values()
                 for model in view.models
                 if model.generate_tps
