@@ -17,8 +17,22 @@ from pathlib import Path
 import pytest
 from failover_lab import ASKED, How, Network, Told, chosen
 
-HOW: tuple[How, ...] = ("engine", "freeze", "node", "node", "node", "node")
+HOW: tuple[How, ...] = ("engine", "freeze", *("node",) * 10)
+"""In turn. An engine that is killed again and again is started ever later, so most are whole nodes."""
 FEW = 3
+
+
+def p95_of(broken: list[Told]) -> float:
+    return sorted(told.next_token for told in broken)[len(broken) * 95 // 100]
+
+
+def waits(broken: list[Told]) -> str:
+    found = sorted(told.next_token for told in broken)
+    half = found[len(found) // 2]
+    return (
+        f"{len(broken)} answers of two workers or more; next token after {half:.2f} s at p50, "
+        f"{p95_of(broken):.2f} s at p95, {found[-1]:.2f} s at most"
+    )
 
 
 def kill(folder: Path, kills: int, seed: int, workers: int) -> list[Told]:
@@ -40,7 +54,10 @@ def kill(folder: Path, kills: int, seed: int, workers: int) -> list[Told]:
             assert told.text == whole.text, told_of
             assert (told.finish, told.usage) == (whole.finish, whole.usage), told_of
             answers.append(told)
-            broken += [told] if len(told.places) > 1 else []
+            if len(told.places) > 1:
+                broken.append(told)
+                if len(broken) % 10 == 0:
+                    print(f"{waits(broken)}, all whole so far", flush=True)
             assert len(answers) < 20 + 5 * kills, "hardly an answer is still going on when its worker dies"
         network.settle_up([*wholes, *answers])
         counts = network.asking.get("/node/status")["jobs"]["failover"]
@@ -73,11 +90,7 @@ def test_a_thousand_kills_and_every_text_is_whole(tmp_path: Path) -> None:
     seed = int(os.environ.get("OPENGATEWAY_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
     kills, started = int(os.environ.get("OPENGATEWAY_KILLS", "1000")), time.monotonic()
     broken = kill(tmp_path, kills, seed, workers=3)
-    waits = sorted(told.next_token for told in broken)
-    p95 = waits[len(waits) * 95 // 100]
     print(
-        f"\n{len(broken)} answers of two workers or more, seed {seed}, all equal to the uninterrupted; "
-        f"next token after {waits[len(waits) // 2]:.2f} s at p50, {p95:.2f} s at p95, {waits[-1]:.2f} s at "
-        f"most; {time.monotonic() - started:.0f} s"
+        f"\nseed {seed}: {waits(broken)}, all equal to the uninterrupted; {time.monotonic() - started:.0f} s"
     )
-    assert p95 <= 2.0
+    assert p95_of(broken) <= 2.0
