@@ -29,10 +29,11 @@ FIRST = 1.0
 PAUSES = 4
 PONG = 1.2
 """Seconds for the ping to be answered, round trip apart: a busy home computer took 0.4."""
-STALLED = 10.0
-"""Seconds of silence after which also the answer of a peer that does answer pings is given up, or
-`STALLED_PAUSES` of its longest recent pauses."""
-STALLED_PAUSES = 30
+STALLED = 90.0
+"""Seconds of silence after which also the answer of a peer that does answer pings is given up. A processor
+that reads somebody else's prompt in between takes a minute for 2,048 tokens."""
+AGAIN = 5.0
+"""Seconds between two pings to a peer that is alive and silent, at most; doubled from the first one on."""
 FADE = 0.9
 """What is left of the longest pause with every new token: some 20 tokens are remembered."""
 
@@ -44,6 +45,8 @@ class _Pace:
     chunks: int = 0
     silent: float = 0.0
     pause: float = 0.0
+    due: float = 0.0
+    """Seconds of silence at which it is asked after next; 0: not yet reckoned."""
 
 
 @dataclass(slots=True)
@@ -103,25 +106,24 @@ class Vigil:
         if ticket.chunks != pace.chunks:
             if pace.chunks:
                 pace.pause = max(pace.silent, FADE * pace.pause)
-            pace.chunks, pace.silent = ticket.chunks, 0.0
+            pace.chunks, pace.silent, pace.due = ticket.chunks, 0.0, 0.0
             return
         if ticket.window <= 0:  # it is our own reader who is behind
-            pace.silent = 0.0
+            pace.silent = pace.due = 0.0
             return
-        before, pace.silent = pace.silent, pace.silent + passed
-        patience = max(SOON, PAUSES * pace.pause) if pace.chunks else FIRST
-        if pace.silent < patience:
-            return
+        pace.silent += passed
+        pace.due = pace.due or (max(SOON, PAUSES * pace.pause) if pace.chunks else FIRST)
         peer = ticket.peer
         probe = self._probes.get(peer)
         if probe is not None and probe.waited > PONG + 2 * self._round_trip(peer):
             self.counters["silent"] += 1
             self._asker.give_up(ticket, WorkerLost(f"{short(peer)}, who was answering, has fallen silent"))
-        elif pace.chunks and pace.silent > max(STALLED, STALLED_PAUSES * pace.pause):
+        elif pace.chunks and pace.silent > STALLED:
             self.counters["stalled"] += 1
             stalled = f"{short(peer)} is there, but has said nothing for {pace.silent:.0f} s"
             self._asker.give_up(ticket, WorkerLost(stalled))
-        elif probe is None and int(before / patience) != int(pace.silent / patience):
+        elif probe is None and pace.silent >= pace.due:
             self.counters["probes"] += 1
+            pace.due = pace.silent + min(AGAIN, pace.silent)
             self._probes[peer] = _Probe(self._heard(peer))
             self._ping(peer)

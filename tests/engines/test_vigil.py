@@ -107,6 +107,7 @@ def test_a_slow_model_is_not_suspected_for_its_pace() -> None:
     scene.wait(3.0)
     scene.token(ticket)
     before = scene.pings
+    scene.wait(1.0)
     for _ in range(4):
         scene.wait(3.0)
         scene.token(ticket)
