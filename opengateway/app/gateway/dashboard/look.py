@@ -23,7 +23,7 @@ MOST_ACCOUNTS = 50
 ENTRIES = 12
 PEER_FACTS = (
     "id", "short", "name", "region", "ring", "state", "why", "models", "slots", "path", "clock_off_s",
-    "owes_us",
+    "owes_us", "quiet", "paused", "place_disproved",
 )  # fmt: skip
 NODE_FACTS = (
     "node_id", "short", "name", "version", "home", "region", "country", "network", "http", "reachability",

@@ -30,7 +30,8 @@ export function drawRings({ node, peers, jobs }) {
   if (asTable) { drawTable(peers); return; }
   const busy = new Map();
   for (const job of jobs?.rows ?? []) if (job.at_id) busy.set(job.at_id, (busy.get(job.at_id) ?? 0) + 1);
-  draw(peers.rows, busy);
+  // Whom it only knows of, or who left, is in the table: the rings are who may answer now.
+  draw(peers.rows.filter((peer) => !["known", "gone"].includes(peer.state)), busy);
 }
 
 /** Where everything goes in a panel of this size. Quarter ellipses: the panel is wider than high. A ring with
@@ -122,10 +123,10 @@ function newPeer() {
 function dressPeer(group, peer, [x, y], running, W) {
   const [dot, name, more] = group.children;
   const state = peer.state === "up" ? "" : peer.state === "down" ? "not answering" : peer.state;
-  const facts = [state || ms(peer.rtt_ms), W < NARROW ? "" : listed(peer.models, 2), running ? plural(running, "job") : "", peer.path?.startsWith("relay") && W >= NARROW ? "relayed" : ""].filter(Boolean);
+  const facts = [state || (peer.quiet ? "silent" : ms(peer.rtt_ms)), peer.paused ? "paused" : "", W < NARROW ? "" : listed(peer.models, 2), running ? plural(running, "job") : "", peer.path?.startsWith("relay") && W >= NARROW ? "relayed" : ""].filter(Boolean);
   const title = peer.name || peer.short, r = 5 + Math.min(5, Math.sqrt(peer.slots || 0) * 1.6);
   dress(group, {
-    transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})`, "data-state": peer.state, "data-busy": running ? true : null,
+    transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})`, "data-state": peer.state, "data-busy": running ? true : null, "data-idle": peer.quiet || peer.paused ? true : null,
     "aria-label": [title, TITLES[peer.ring] ?? "", peer.region, ...facts, peer.slots ? plural(peer.slots, "slot") : ""].filter(Boolean).join(", "),
   });
   dress(dot, { r: r.toFixed(1) });
@@ -151,12 +152,12 @@ function drawTable(peers) {
   $("peer-table").replaceChildren(table("Peers", [
     ["Name", (p) => p.name || p.short],
     ["Ring", (p) => TITLES[p.ring] ?? ""],
-    ["Region", (p) => p.region],
+    ["Region", (p) => (p.place_disproved ? `not ${p.region}` : p.region)],
     ["Round trip", (p) => ms(p.rtt_ms), "num"],
     ["Serves", (p) => listed(p.models, 3)],
     ["Slots", (p) => String(p.slots || ""), "num"],
     ["Way", (p) => p.path || ""],
     ["Owes us", (p) => (p.owes_us ? credits(p.owes_us) : ""), "num"],
-    ["State", (p) => [p.state, p.why].filter(Boolean).join(": "), "wide"],
+    ["State", (p) => [p.state, p.quiet ? "silent" : "", p.paused ? "paused" : "", p.why].filter(Boolean).join(", "), "wide"],
   ], peers.rows));
 }
