@@ -84,7 +84,7 @@ def write(invitation: Invitation) -> str:
     entries = [[node, where] for node, where in invitation.entries[:ENTRIES]]
     dht = list(invitation.dht[:DHT_ENTRIES])
     body = cbor.encode([invitation.name, invitation.secret, invitation.expires_ms, entries, dht])
-    return PREFIX + base64.b32encode(body + _checksum(body)).decode().rstrip("=").lower()
+    return PREFIX + base64.b32encode(body + checksum(body)).decode().rstrip("=").lower()
 
 
 def read(line: str, *, now_ms: int) -> Invitation:
@@ -102,8 +102,8 @@ def read(line: str, *, now_ms: int) -> Invitation:
         raw = base64.b32decode(packed + "=" * (-len(packed) % 8))
     except (binascii.Error, ValueError) as error:
         raise InvitationRefused(damaged, hint=hint) from error
-    body, checksum = raw[:-CHECKSUM_BYTES], raw[-CHECKSUM_BYTES:]
-    if checksum != _checksum(body):
+    body, tail = raw[:-CHECKSUM_BYTES], raw[-CHECKSUM_BYTES:]
+    if tail != checksum(body):
         raise InvitationRefused(damaged, hint=hint)
     try:
         invitation = _invitation(cbor.decode(body, limit=LINE_LENGTH))
@@ -115,7 +115,7 @@ def read(line: str, *, now_ms: int) -> Invitation:
     return invitation
 
 
-def _checksum(body: bytes) -> bytes:
+def checksum(body: bytes) -> bytes:
     return hashlib.sha256(_DOMAIN + body).digest()[:CHECKSUM_BYTES]
 
 

@@ -7,14 +7,14 @@ gain nothing outside. What they can spend is what others really owe them, and th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from opengateway.ledger.audit import NO_LIMITS, Limits, verify
 from opengateway.ledger.audit_proof import proof_of
 from opengateway.ledger.entry import Signed
-from opengateway.ledger.evidence import genuine, read_signed, reread
+from opengateway.ledger.evidence import Columns, genuine, read_signed, reread
 from opengateway.ledger.findings import Report, worst
 from opengateway.ledger.ogwl import Reader, Torn, Unreadable, pieces
 from opengateway.ledger.rules import Pair
@@ -27,6 +27,9 @@ POOL = 200 * CREDIT
 """ucr that one provider gives to all strangers together, unless its owner changed it (4 x 50 credits)."""
 LINE = 4
 """One part in so many of the service that one really got is given on trust."""
+
+SPOT_BITS = 48
+"""Of a number that says in which file (65,536 at most) and where in it (32 TB) an entry stands."""
 
 Service = Mapping[tuple[bytes, bytes], int]
 """(who served, whom) -> ucr."""
@@ -81,17 +84,24 @@ def verify_net(folder: Path, *, limits: Limits = NO_LIMITS) -> NetReport:
     return NetReport(files, between, rings, _exposure(views))
 
 
-def _forks(between: Report, paths: Iterable[Path]) -> None:
-    """Different entries at one place of one chain, wherever the two of them are kept."""
-    seen: dict[tuple[bytes, bytes, int], tuple[bytes, Path, int, int]] = {}
-    for path in paths:
+def _forks(between: Report, paths: Sequence[Path]) -> None:
+    """Different entries at one place of one chain, wherever the two of them are kept. 24 bytes an entry: nets
+    are bigger than memory."""
+    seen, nets = Columns(), [b""] * len(paths)
+    for number, path in enumerate(paths):
         for net, signed, offset, part in _everything(path):
             between.checked["evidence"] += 1
-            entry = signed.entry
-            key = (net, entry.author, entry.seq)
-            leaf, other, at, which = seen.setdefault(key, (signed.leaf, path, offset, part))
-            if leaf != signed.leaf:
-                _fork(between, reread(other, at, which, net), signed, (other, path))
+            entry, nets[number] = signed.entry, net
+            name = net + entry.author + entry.seq.to_bytes(8, "big")
+            seen.add(name, signed.leaf, number << SPOT_BITS | offset << 3 | part)
+    for spots in seen.twice():
+        files = [spot >> SPOT_BITS for spot in spots]
+        inside = [spot & (1 << SPOT_BITS) - 1 for spot in spots]
+        first, second = (
+            reread(paths[file], spot >> 3, spot & 7, nets[file])
+            for file, spot in zip(files, inside, strict=True)
+        )
+        _fork(between, first, second, (paths[files[0]], paths[files[1]]))
 
 
 def _everything(path: Path) -> Iterator[tuple[bytes, Signed, int, int]]:

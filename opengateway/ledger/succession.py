@@ -159,7 +159,6 @@ class Succession:
     def _given_up(self, found: Rotation) -> None:
         """Of our own key. Nothing is signed with it any more, over restarts too."""
         if not self._journal.vault.damage:
-            self._journal.vault.store.drop()
             self._journal.vault.doubt(
                 f"the key of this node was given up: {short(found.new)} comes after it", lost=False
             )

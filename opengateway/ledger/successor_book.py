@@ -71,7 +71,7 @@ def _carry(book: Book, old: Store, rotation: Rotation) -> None:
     for opening in old.serving():
         delivered[opening.peer] += opening.due if opening.state == DELIVERED else 0
     peers = {peer: (pair, unpaid) for peer, pair, unpaid in old.pairs()}
-    for peer in peers.keys() | promised.keys() | delivered.keys():
+    for peer in sorted(peers.keys() | promised.keys() | delivered.keys()):
         pair, unpaid = peers.get(peer, (Pair(), 0))
         owed = pair._replace(consumed=pair.consumed + promised[peer])
         if any(owed):

@@ -302,7 +302,7 @@ class LongLife(Life):
     pass
 
 
-TestLongLife = pytest.mark.slow(LongLife.TestCase)
+TestLongLife = pytest.mark.slow(pytest.mark.timeout(7200)(LongLife.TestCase))
 TestLongLife.settings = settings(
     max_examples=200, stateful_step_count=25, deadline=None, phases=(Phase.explicit, Phase.generate)
 )

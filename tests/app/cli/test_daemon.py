@@ -80,6 +80,20 @@ def test_a_node_starts_answers_restarts_and_stops(home: Home) -> None:
     assert "Traceback" not in home.node_log.read_text()
 
 
+def test_a_running_node_changes_its_key_and_runs_on(home: Home) -> None:
+    first = pid_of(opengateway("start", home=home.path).stdout)
+    done = opengateway("key", "rotate", "--yes", "--json", home=home.path)
+    assert done.returncode == 0, done.stderr
+    changed = json.loads(done.stdout)
+    now = json.loads(opengateway("status", "--json", home=home.path).stdout)
+    assert now["node_id"] == changed["new"] != changed["old"]
+    assert gone(first) and now["pid"] != first
+    done = opengateway("ledger", "repair", "--yes", home=home.path)
+    assert (done.returncode, done.stdout) == (0, "Nothing is wrong with this ledger.\n")
+    assert json.loads(opengateway("status", "--json", home=home.path).stdout)["pid"] == now["pid"]
+    assert opengateway("stop", home=home.path).returncode == 0
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -46,6 +46,7 @@ def test_killed_in_the_midst_of_it_the_node_is_the_old_one_or_the_new_one(how: s
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("how", ["planned", "lost"])
 def test_killed_at_any_file_it_touches_and_again_while_it_finishes(how: str) -> None:
     assert kills(how, "1", "6") > 30
