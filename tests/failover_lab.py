@@ -7,13 +7,14 @@ import random
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
 import psutil
-from harness import Node, private_network, until
+from harness import Node, NodeFailed, private_network, until
 from sse import Streamed, chat
 
 from opengateway.ledger.audit import verify_pair
@@ -73,6 +74,8 @@ class Network:
         ]
         self._returning: list[threading.Thread] = []
         self._frozen: list[Node] = []
+        self._kills: Counter[str] = Counter()
+        self._locks = {worker.name: threading.Lock() for worker in self.workers}
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -139,6 +142,7 @@ class Network:
             worker.process.send_signal(signal.SIGSTOP)
             self._frozen.append(worker)
         else:
+            self._kills[worker.name] += 1
             worker.process.kill()
             thread = threading.Thread(target=self._bring_back, args=(worker,), name=f"start {worker.name}")
             self._returning.append(thread)
@@ -163,8 +167,15 @@ class Network:
                 engine.resume()
 
     def _bring_back(self, worker: Node) -> None:
-        worker.kill9()  # collects what is dead
-        worker.start()
+        with self._locks[worker.name]:
+            if worker.process is not None:
+                worker.kill9()  # collects what is dead
+            kills = self._kills[worker.name]
+            try:
+                worker.start()
+            except NodeFailed:
+                if kills == self._kills[worker.name]:
+                    raise  # else it was killed again as soon as it served: the next thread has it
 
     def wait_returned(self) -> None:
         for thread in self._returning:
