@@ -175,6 +175,7 @@ def siege(node: Node, tmp_path: Path, examples: int, steps: int) -> None:
     assert verify(export).exit in {0, 1}
 
 
+@pytest.mark.timeout(300)
 def test_a_besieged_node_serves_its_owner_and_owes_nobody(besieged: Node, tmp_path: Path) -> None:
     siege(besieged, tmp_path, examples=6, steps=12)
 

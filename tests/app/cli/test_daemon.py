@@ -80,6 +80,7 @@ def test_a_node_starts_answers_restarts_and_stops(home: Home) -> None:
     assert "Traceback" not in home.node_log.read_text()
 
 
+@pytest.mark.timeout(180)
 def test_a_running_node_changes_its_key_and_runs_on(home: Home) -> None:
     first = pid_of(opengateway("start", home=home.path).stdout)
     done = opengateway("key", "rotate", "--yes", "--json", home=home.path)
