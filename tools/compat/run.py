@@ -62,6 +62,7 @@ SUITES = {
     "openai: embeddings": "tests/api_resources/test_embeddings.py",
     "openai: responses": "tests/api_resources/test_responses.py",
 }
+ASYNC = ("-o", "asyncio_mode=auto", "-o", "asyncio_default_test_loop_scope=session")
 LIMIT_S = 900.0
 
 
@@ -140,7 +141,8 @@ def run_pytest(python: Path, cwd: Path, target: str, url: str) -> Outcome:
         environment["PYTHONPATH"] = str(HERE)
         command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no_retries", "-n", "0"]
         subprocess.run(
-            [*command, "-W", "ignore", f"--junitxml={report.name}", target],
+            # One loop for all: langchain's client keeps connections, which a closed loop takes along.
+            [*command, *ASYNC, "-W", "ignore", f"--junitxml={report.name}", target],
             cwd=cwd,
             env=environment,
             stdout=subprocess.DEVNULL,
