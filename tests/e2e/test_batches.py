@@ -100,16 +100,16 @@ def test_a_batch_that_is_cancelled_keeps_what_it_has(api: openai.OpenAI, paced_p
 def test_a_node_that_is_killed_goes_on_with_its_batch(tmp_path: Path) -> None:
     network = private_network()
     with Node(tmp_path, "home", network, engine={"kind": "pocket"}) as node, client(node) as api:
-        given = api.files.create(file=("in.jsonl", source(400, tokens=30)), purpose="batch")
+        given = api.files.create(file=("in.jsonl", source(150, tokens=20)), purpose="batch")
         batch = api.batches.create(input_file_id=given.id, endpoint=CHAT, completion_window="24h")
         until(lambda: api.batches.retrieve(batch.id).request_counts.completed >= 3, "three are answered")
         os.kill(node.pid, signal.SIGKILL)
         work = next((node.home / "batches").glob("*.work.jsonl"))
-        assert 3 <= work.read_bytes().count(b"\n") < 400
+        assert 3 <= work.read_bytes().count(b"\n") < 150
     with Node(tmp_path, "home", network, engine={"kind": "pocket"}) as node, client(node) as api:
         ended = over(api, batch.id)
         assert ended.status == "completed"
-        assert set(answers(api, ended.output_file_id)) == {f"r{n}" for n in range(400)}
+        assert set(answers(api, ended.output_file_id)) == {f"r{n}" for n in range(150)}
 
 
 @pytest.mark.parametrize(
