@@ -277,7 +277,7 @@ class PeerUnreachable(PeerError):
 
 
 def _leaves(kind: type[OpenGatewayError]) -> dict[str, type[OpenGatewayError]]:
-    """By code; where a part of the node has an error of its own with the same code, the one above is meant."""
+    """By code; where a part of the node has its own error with the same code, the one above is meant."""
     found = {kind.code: kind}
     for child in kind.__subclasses__():
         found = _leaves(child) | found

@@ -61,8 +61,8 @@ def test_a_refusal_says_what_is_missing_and_what_to_do(paced_pair: Pair) -> None
     assert answer["error"]["hint"]
 
 
-BIG = {"role": "user", "content": "x" * 500_000}
-"""62 credits of prompt, if every byte were a token."""
+BIG = {"role": "user", "content": "\x01" * 83_000}
+"""62 credits of prompt, if every byte were a token: six as JSON, and one of text, or no context had room."""
 
 
 def test_the_command_line_shows_the_price_without_asking(paced_pair: Pair) -> None:

@@ -133,7 +133,9 @@ def test_callers_who_never_read_cost_little_and_block_nobody(paced_pair: Pair) -
 
 
 def test_a_prompt_too_large_for_the_wire_is_refused_at_once_and_served_at_home(paced_pair: Pair) -> None:
-    huge = chat("x" * ((1 << 20) - 8 * 1024), max_tokens=1)
+    # A character of six bytes as JSON and one of text: large on the wire, short enough for the context.
+    nothing = [{"role": "user", "content": ""}] * 9_000
+    huge = chat(messages=[{"role": "user", "content": "\x01" * 130_000}, *nothing], max_tokens=1)
     started = time.monotonic()
     status, answer = paced_pair.asking.request("POST", CHAT, huge)
     assert status == 400

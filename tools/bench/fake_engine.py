@@ -69,7 +69,7 @@ class FakeEngine:
         return app
 
     async def _models(self, _: web.Request) -> web.Response:
-        listed = {"object": "list", "data": [{"id": MODEL, "object": "model", "max_model_len": 131_072}]}
+        listed = {"object": "list", "data": [{"id": MODEL, "object": "model", "max_model_len": 8192}]}
         return web.json_response(listed)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
