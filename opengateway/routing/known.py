@@ -191,7 +191,7 @@ class Known:
             self.standing.full_for(place, now),
             place in self._owing,
             place == home,
-            tuple(now - at for at in begun),
+            tuple(now - at for at in begun) if begun else (),
         )
 
     def all_served(self) -> Iterator[tuple[str, ServedModel]]:

@@ -16,10 +16,10 @@ from opengateway.routing.placement import (
     Demand,
     Offer,
     Place,
+    best,
     expected_seconds,
     in_scope,
     offered,
-    order,
     ring_in_scope,
 )
 from opengateway.routing.spread import seconds_until_free, worth_starting
@@ -120,13 +120,13 @@ class Market(Known):
             worth = worth_starting((offer for offer, _ in found if offer.place not in tried), parts, demand)
             free = [offer for offer in free if offer.place in worth]
         if free:
-            best = free[0] if len(free) == 1 else order(free, scope, demand)[0]
-            return Choice(best.place, models[best.place], best.ring, best.home, others=len(free) > 1)
+            first = free[0] if len(free) == 1 else best(free, demand)
+            return Choice(first.place, models[first.place], first.ring, first.home, others=len(free) > 1)
         if settle and not here:
             queues = [offer for offer, _ in found if offer.slots and offer.place not in tried]
-            first = min(queues, key=lambda offer: expected_seconds(offer, demand), default=None)
-            if first is not None and not isinstance(first.place, str):  # at home it waits already
-                return Choice(first.place, models[first.place], first.ring)
+            over = min(queues, key=lambda offer: expected_seconds(offer, demand), default=None)
+            if over is not None and not isinstance(over.place, str):  # at home it waits already
+                return Choice(over.place, models[over.place], over.ring)
         eta = min((offer.penalty_s for offer, _ in found if offer.penalty_s > 0), default=1.0)
         return AllBusy(f"everyone who serves {wanted} is busy", retry_after=min(60.0, max(1.0, eta)))
 

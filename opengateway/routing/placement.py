@@ -30,6 +30,8 @@ in batches, so a processor does 5 to 10 times as many tokens/s."""
 PATIENCE_TPS = 4.0
 """Completion tokens/s, with everything before the first one, below which farther rings are preferred: people
 read at 4 to 6 tokens/s. What keeps up with its reader is not made better by asking farther away."""
+SLACK_S = 2.0
+"""Seconds before the first token that nobody minds."""
 DEBTOR = 0.9
 """Of whoever owes us the expected time counts as so much less: first at equal cost, and by no more."""
 RINGS = ("local", "lan", "nearest", "country", "continent", "world")
@@ -47,9 +49,10 @@ class Demand(NamedTuple):
 USUAL = Demand()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Offer:
-    """One place that serves the model that is asked for."""
+    """One place that serves the model that is asked for. Never changed; not frozen, as that takes three times
+    as long to make, and one is made for each place of each request."""
 
     place: Place
     ring: str
@@ -91,15 +94,17 @@ def answer_seconds(offer: Offer, demand: Demand = USUAL) -> float:
 
 def expected_seconds(offer: Offer, demand: Demand = USUAL) -> float:
     """Time to a complete answer if the request went there now."""
-    turns = max(0, offer.busy - offer.slots + 1) / max(1, offer.slots)
     one = answer_seconds(offer, demand)
-    expected = offer.rtt_s + max(offer.full_s, turns * one) + one
+    expected = offer.rtt_s + one
+    if offer.full_s or offer.busy >= offer.slots:
+        turns = max(0, offer.busy - offer.slots + 1) / max(1, offer.slots)
+        expected += max(offer.full_s, turns * one)
     return expected * (DEBTOR if offer.owes else 1.0) + offer.penalty_s
 
 
 def in_time(offer: Offer, demand: Demand = USUAL) -> bool:
     """Whether its reader would not have to wait for the words."""
-    return expected_seconds(offer, demand) <= demand.completion / PATIENCE_TPS + 2.0
+    return expected_seconds(offer, demand) <= demand.completion / PATIENCE_TPS + SLACK_S
 
 
 def in_scope(offer: Offer, scope: str) -> bool:
@@ -119,16 +124,23 @@ def order(offers: Iterable[Offer], scope: str, demand: Demand = USUAL) -> list[O
     then the shorter expected time. Asking farther away while a nearer place is free wastes everyone's
     round trips; waiting for the nearer one while the farther one idles wastes the caller's time."""
 
-    def rank(offer: Offer) -> tuple[bool, bool, int, float]:
-        late = not in_time(offer, demand)
-        return (
-            not offer.free or offer.penalty_s > 0 or offer.full_s > 0,
-            not offer.home,
-            len(RINGS) if late else _RANK[offer.ring],
-            expected_seconds(offer, demand),
-        )
+    return sorted((offer for offer in offers if in_scope(offer, scope)), key=lambda o: _rank(o, demand))
 
-    return sorted((offer for offer in offers if in_scope(offer, scope)), key=rank)
+
+def best(offers: Iterable[Offer], demand: Demand) -> Offer:
+    """The first of `order`; there must be one."""
+    return min(offers, key=lambda offer: _rank(offer, demand))
+
+
+def _rank(offer: Offer, demand: Demand) -> tuple[bool, bool, int, float]:
+    expected = expected_seconds(offer, demand)
+    late = expected > demand.completion / PATIENCE_TPS + SLACK_S
+    return (
+        offer.busy >= offer.slots or offer.penalty_s > 0 or offer.full_s > 0,
+        not offer.home,
+        len(RINGS) if late else _RANK[offer.ring],
+        expected,
+    )
 
 
 def same_model(asked: str, served: str) -> bool:
