@@ -101,6 +101,8 @@ class Job:
     """Chunks that the reader had when it broke off last."""
     stumbles: int = 0
     """How often in a row it broke off with nothing new."""
+    noted: str = ""
+    """Why it waits, as its trace says."""
     wants_credit: tuple[NodeId, int] | None = None
     """The peer that refused it for want of credit, and what it could have cost there (ucr)."""
     covered: bool = False

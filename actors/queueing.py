@@ -36,7 +36,9 @@ class Queueing:
             self._flight.turns.refuse(job, why)
             return
         # Else it waits for those who have not failed it: who has is not asked again while they are there.
-        job.note("queued", why=busy.message)
+        if job.noted != busy.message:  # tried four times a second, it would fill its trace with the same
+            job.noted = busy.message
+            job.note("queued", why=busy.message)
         self.wait(job)
         self._flight.turns.seek(job)
 

@@ -200,3 +200,15 @@ def test_only_what_is_still_to_come_is_held_for_the_second_worker(bench: Bench) 
     reply.set(b"entry")
     assert hold.max_completion == 9 - 2
     assert bench.dispatched().peer == OTHER
+
+
+def test_waiting_is_noted_once_however_often_the_queue_is_looked_at(bench: Bench) -> None:
+    job, order = begun(bench, GREEDY, ["a"])
+    bench.ended(order, WorkerLost("gone"))
+    for _ in range(5):
+        offer(bench)
+    assert bench.jobs()["queued"] == 1
+    assert job.trace is not None
+    whys = [facts["why"] for _, what, facts in job.trace.events if what == "queued"]
+    assert len(whys) == len(set(whys))
+    assert "broke" in [what for _, what, _ in job.trace.events]
