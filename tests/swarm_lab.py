@@ -37,6 +37,7 @@ from actors.messages import (
     SchedulerMessage,
     Submit,
     TellPeers,
+    Tick,
 )
 from actors.reach import Where
 from actors.runner import Runner
@@ -157,6 +158,7 @@ class Member:
         self.shown: list[tuple[NodeId, Signed]] = []
         """Every entry that peers have shown to this node."""
         self.running = False
+        self._asking: list[Asked] = []
 
     # -- put together as app/node.py does it -------------------------------------------------------
 
@@ -203,6 +205,8 @@ class Member:
             scheduler=self.scheduler,
             ledger=self.ledger,
             now_ms=self.now_ms,
+            sweep_to=lambda: None,
+            given_up={},
             where=Where(lambda: 4001, relays=False, maps=False),
         )
         self.carrier = self.swarm.internet.carrier(self.address)
@@ -219,8 +223,11 @@ class Member:
         self.switchboard.own_record = lambda: self.signed
         self.switchboard.stamp = lambda: self.lines.stamping.stamp
         if not self.settles:
-            self.switchboard.paying._settle_all = lambda _: None  # type: ignore[method-assign]
-            self.switchboard.paying._settlements._act = lambda _: None
+            settle = self.switchboard.paying._settlements._act
+            # What brought nothing is released, or it would be held against it; what came is not paid.
+            self.switchboard.paying._settlements._act = lambda ended: settle(
+                tuple(one for one in ended if not one[1].completion_tokens)
+            )
         for address in (self.ledger, self.registry, self.scheduler):
             address.start()
         self.lines.stamping.stamp = self.ledger.ask(KeepStamp(bytes(8))).get(timeout=PATIENCE_S)
@@ -263,6 +270,8 @@ class Member:
         """Everything that was answered for is on the disk."""
         self.running = False
         self.swarm.io.run(self._leave(), PATIENCE_S)
+        for asked in self._asking:  # its users are gone with it
+            asked.over = True
         for address in (self.scheduler, self.registry, self.ledger):
             address.close()
         self.records.clear()
@@ -274,7 +283,10 @@ class Member:
     async def _leave(self) -> None:
         self.lines.switchboard = None
         self.switchboard.close()
+        peers = [session.peer for session in self.wire.sessions()]
         self.carrier.crash()
+        for peer in peers:  # as SwarmPeer does: who waits for an answer would wait for ever
+            self.switchboard.peer_down(peer, "this node's connections were closed")
 
     def crash(self) -> None:
         """The Ledger falls over in the middle of a message: what was not committed is gone. The supervisor
@@ -282,8 +294,7 @@ class Member:
         actor = self.ledger.actor
         assert isinstance(actor, Ledger)
         actor._do = _fall_over  # type: ignore[method-assign]
-        with contextlib.suppress(Exception):
-            self.ledger.ask(DescribeBalance()).get(timeout=PATIENCE_S)
+        self.ledger.tell(Tick())  # if nothing else comes
         self.ledger.wait(PATIENCE_S)
         self.ledger.start()
 
@@ -314,6 +325,7 @@ class Member:
         asked = Asked(Job(request, Stream(), deadline=time.monotonic() + 15.0))
         self.swarm.io.spawn(self._read(asked))
         self.scheduler.tell(Submit(asked.job))
+        self._asking = [one for one in self._asking if not one.over] + [asked]
         return asked
 
     async def _read(self, asked: Asked) -> None:
@@ -418,7 +430,7 @@ class Swarm:
     async def _cut(self) -> None:
         for member in self.members:
             for end in list(member.carrier.ends):
-                member.carrier.shut(end)
+                member.carrier.hung_up(end)  # both ends hear of it
 
     def until(self, holds: Callable[[], T], what: str, patience_s: float = PATIENCE_S) -> T:
         deadline = time.monotonic() + patience_s
