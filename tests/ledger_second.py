@@ -7,6 +7,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from opengateway.ledger import audit_whole, ogwl
+from opengateway.ledger.audit import Limits, verify
 from opengateway.ledger.findings import Report
 
 NODE = shutil.which("node")
@@ -51,3 +55,21 @@ def second_opinions(paths: list[Path]) -> list[int]:
         timeout=60,
     )
     return [int(line) for line in done.stdout.split()]
+
+
+def audited(path: Path, limits: Limits) -> Report:
+    """By both verifiers, and in chunks of any size: none may find more or less."""
+    report = verify(path, limits=limits)
+    found = {finding.code for finding in report.findings}
+    second_opinion(path, report)
+    if NODE is not None:
+        assert second_findings(path) == found
+    for chunk in (1, 3, 8):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ogwl, "CHUNK", chunk)
+            patch.setattr(audit_whole, "CHUNK", chunk)
+            again = verify(path, limits=limits)
+        assert again.exit == report.exit
+        assert {finding.code for finding in again.findings} == found
+        assert again.ahead == report.ahead
+    return report

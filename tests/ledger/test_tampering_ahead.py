@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from ledger_forge import EARN, SETTLE, Forge
 from ledger_gone import QUARTER_H, VOUCHED, admitted, agree, quarter_of_an_hour, served
-from ledger_second import NODE, second_findings, second_opinion
+from ledger_second import audited
 from ledger_world import PRICE, START_MS, Node, World, world
 
 from opengateway.identity import Identity
-from opengateway.ledger import audit_whole, ogwl
 from opengateway.ledger.audit import Limits, verify, verify_pair
 from opengateway.ledger.audit_certificate import certify
 from opengateway.ledger.entry import leaf_of
@@ -57,22 +56,7 @@ def nth(forge: Forge, kind: int, number: int) -> int:
 
 
 def audit(forge: Forge) -> Report:
-    """By both verifiers, and in chunks of any size: none may find more or less."""
-    path = forge.save()
-    report = verify(path, limits=NOW)
-    found = {finding.code for finding in report.findings}
-    second_opinion(path, report)
-    if NODE is not None:
-        assert second_findings(path) == found
-    for chunk in (1, 3, 8):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ogwl, "CHUNK", chunk)
-            patch.setattr(audit_whole, "CHUNK", chunk)
-            again = verify(path, limits=NOW)
-        assert again.exit == report.exit
-        assert {finding.code for finding in again.findings} == found
-        assert again.ahead == report.ahead
-    return report
+    return audited(forge.save(), NOW)
 
 
 def expect(report: Report, code: str, exit_code: int = 2) -> None:

@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 from ledger_forge import Forge
-from ledger_second import NODE, second_findings, second_opinion
+from ledger_second import audited
 from ledger_world import START_MS, Node, World, world
 from rotation_lab import meet, rotate
 
 from opengateway.identity import Identity
-from opengateway.ledger import audit_whole, ogwl
-from opengateway.ledger.audit import Limits, verify, verify_pair
+from opengateway.ledger.audit import Limits, verify_pair
 from opengateway.ledger.entry import CARRY, EARN, FOLLOW, OPEN, SETTLE, sign
 from opengateway.ledger.findings import Report
 
@@ -58,21 +57,7 @@ def his(made: World, tmp_path: Path) -> Forge:
 
 
 def audit(forge: Forge) -> Report:
-    """By both verifiers, and in chunks of any size: none may find more or less."""
-    path = forge.save()
-    report = verify(path, limits=NOW)
-    found = {finding.code for finding in report.findings}
-    second_opinion(path, report)
-    if NODE is not None:
-        assert second_findings(path) == found
-    for chunk in (1, 3, 8):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ogwl, "CHUNK", chunk)
-            patch.setattr(audit_whole, "CHUNK", chunk)
-            again = verify(path, limits=NOW)
-        assert again.exit == report.exit
-        assert {finding.code for finding in again.findings} == found
-    return report
+    return audited(forge.save(), NOW)
 
 
 def expect(forge: Forge, code: str) -> None:

@@ -18,6 +18,7 @@ from opengateway.app.gateway.meter import Meter
 from opengateway.app.gateway.ollama_body import OllamaAsked
 from opengateway.app.gateway.ollama_lines import Lines, end, error_text, idle_line, not_found, ollama_refusal
 from opengateway.app.gateway.ollama_models import OllamaModels
+from opengateway.app.gateway.openai_api import Vectors
 from opengateway.engines.stream import Chunk, Stream
 from opengateway.errors import OpenGatewayError, UnknownModel
 
@@ -104,27 +105,11 @@ class OllamaApi:
         )
 
 
-class _Vectors:
-    """Embeddings in Ollama's words. Never streamed; see delivery.Writer."""
-
-    streamed_as = "application/json"
+class _Vectors(Vectors):
+    """Embeddings in Ollama's words."""
 
     def __init__(self, model: str, shape: Shape) -> None:
         self._model, self._shape = model, shape
-
-    def begin(self, model: str) -> bytes:
-        del model
-        return b""
-
-    def waiting(self, words: str) -> bytes:
-        del words
-        return b""
-
-    def pieces(self, chunks: list[Chunk]) -> bytes:
-        raise NotImplementedError  # nothing asks for a stream
-
-    def closing(self, stream: Stream) -> bytes:
-        raise NotImplementedError
 
     def failed(self, error: OpenGatewayError) -> bytes:
         return orjson.dumps({"error": error_text(error)})

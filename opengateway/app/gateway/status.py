@@ -147,10 +147,8 @@ def warnings(  # noqa: PLR0917 - six sources of trouble
             hint = "`opengateway config get contribute` shows when you lend it"
             found.append(_warn(f"others are not served now: {me['paused']}", hint))
         if not peers:
-            for endpoint, why in list((me.get("dial_errors") or {}).items())[:3]:
-                found.append(
-                    _warn(f"{endpoint}: {why}", "check the address, the network name and its secret")
-                )
+            for why in list((me.get("dial_errors") or {}).values())[:3]:  # each names the address
+                found.append(_warn(why, "check the address, the network name and its secret"))
     if wire is not None and facts.lan and wire.get("lan_problem"):
         found.append(_warn(str(wire["lan_problem"]), "connect by address: `opengateway connect HOST:PORT`"))
     return found
