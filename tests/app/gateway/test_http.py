@@ -271,6 +271,14 @@ def test_garbage_on_the_port_harms_nobody(node: Node) -> None:
     assert node.request("GET", "/healthz")[0] == 200
 
 
+def test_a_peer_that_cannot_be_reached_is_named_once_and_with_what_to_do(node: Node) -> None:
+    status, answer = node.request("POST", "/node/connect", {"target": "127.0.0.1:1"})
+    assert status >= 400, answer
+    [warned] = [one for one in node.get("/node/status")["warnings"] if "127.0.0.1:1" in one["text"]]
+    assert warned["text"].count("127.0.0.1:1") == 1
+    assert "check the address" in warned["hint"]
+
+
 def test_the_answers_of_the_node_itself_have_their_promised_fields(node: Node) -> None:
     status = node.get("/node/status")
     assert {
