@@ -1,1 +1,1 @@
-"""Who owns what, and who says what to whom. Read `messages.py` for the conversation."""
+"""Who owns what, and who says what to whom. Read `messages/` for the conversation."""
