@@ -6,6 +6,7 @@ Warnings are errors and a test that hangs prints every thread's stack after 50 s
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import hypothesis
@@ -13,6 +14,9 @@ import leftovers
 import pytest
 
 leftovers.watch_zmq()
+# A script that runs `tools/check &` has it ignore Ctrl-C, and all that it starts as well; what a test starts
+# is to be interrupted as on a user's terminal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # A shared, busy machine makes any deadline per example a coin toss; the run as a whole has a timeout.
 hypothesis.settings.register_profile("opengateway", deadline=None, database=None, print_blob=True)
 hypothesis.settings.load_profile("opengateway")

@@ -109,6 +109,17 @@ def start(home: Home, changes: dict[str, Value], *, tell: Callable[[str], None])
     return client
 
 
+def running(home: Home, *, tell: Callable[[str], None]) -> NodeClient | None:
+    """The node that runs from `home`, awaited if somebody has only just started it; None if there is none."""
+    ends, told = time.monotonic() + START_LIMIT_S, False
+    while (pid := home.running_pid()) is not None and home.announced() is None and time.monotonic() < ends:
+        if not told:
+            told = True
+            tell(f"waiting: process {pid} is starting the node, or stopping it")
+        time.sleep(LOOK_S)
+    return connect(home) if pid is not None else None
+
+
 def _spawn(home: Home, changes: dict[str, Value]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "opengateway", "start", "--foreground", "--home", str(home.path)]
     for name, value in changes.items():

@@ -9,7 +9,7 @@ import typer
 from opengateway import __version__
 from opengateway.app.cli import session
 from opengateway.app.cli.output import emit_json, facts, is_terminal, note, parts, say, seconds
-from opengateway.app.client import NodeClient, connect
+from opengateway.app.client import NodeClient
 from opengateway.errors import ConfigInvalid, NotRunning, OpenGatewayError
 from opengateway.schema import Value
 from opengateway.units import show_credits
@@ -50,9 +50,9 @@ def start(
         note(f"joining the network {accept(home, invitation)}")
     if foreground:
         raise typer.Exit(daemon.foreground(home, changes))
-    if (pid := home.running_pid()) is not None and not changes:
-        note(f"it was running already (pid {pid})")
-        _show(home_status(connect(home)), as_json=as_json)
+    if not changes and (client := daemon.running(home, tell=note)) is not None:
+        note(f"it was running already (pid {home.running_pid()})")
+        _show(home_status(client), as_json=as_json)
         return
     client = daemon.start(home, changes, tell=note)
     _show(home_status(client), as_json=as_json)

@@ -186,6 +186,23 @@ def test_two_starts_at_once_give_one_node(home: Home) -> None:
     assert opengateway("stop", home=home.path).returncode == 0
 
 
+def test_a_start_beside_another_that_comes_to_nothing_waits_for_it_and_starts_the_node(home: Home) -> None:
+    with home.hold():  # somebody has begun, and is not there yet
+        start = subprocess.Popen(
+            command("start", home=home.path),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert start.stderr is not None
+        assert "is starting the node" in start.stderr.readline()
+    out, err = start.communicate(timeout=PATIENCE_S)
+    assert start.returncode == 0, err
+    assert pid_of(out)
+    assert opengateway("stop", home=home.path).returncode == 0
+
+
 @pytest.mark.parametrize("foreground", [[], ["--foreground"]], ids=["background", "foreground"])
 @pytest.mark.parametrize(
     "trouble", ["http port", "wire port", "region", "engine", "config", "no file", "home"]

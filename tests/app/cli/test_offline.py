@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -153,7 +154,7 @@ def test_logs_show_the_last_lines_without_control_characters(run: Run, home: Hom
 
 
 def test_a_closed_pipe_is_no_error(home: Home) -> None:
-    line = " ".join(command("config", home=home.path))
+    line = shlex.join(command("config", home=home.path))  # the checkout may lie in "a folder"
     bash = shutil.which("bash")
     assert bash
     done = subprocess.run(
