@@ -19,6 +19,7 @@ def draw(figures: dict[str, Any], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     style: Any = {"font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True}
+    style["axes.axisbelow"] = True  # bars stand before the grid
     with plt.style.context("default"), mpl.rc_context(style):
         figure, panels = plt.subplots(2, 2, figsize=(13, 9), layout="constrained")
         figure.suptitle(f"{figures['nodes']:,} nodes, {figures['answered']:,} answers of one day")
