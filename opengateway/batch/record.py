@@ -19,7 +19,7 @@ import orjson
 
 from opengateway.batch.lines import ROUTES
 from opengateway.batch.shelf import is_id
-from opengateway.errors import BadRequest, OpenGatewayError
+from opengateway.errors import BadRequest, OpenGatewayError, Unsupported
 from opengateway.home import cannot_write, write_atomically
 
 WINDOW_S: Final = 24 * 3600
@@ -107,11 +107,13 @@ class Batches:
         """Not kept yet. Raises `BadRequest` that names the field, `TooManyBatches`."""
         endpoint, window = asked.get("endpoint"), asked.get("completion_window")
         if endpoint not in ROUTES:
-            raise BadRequest(f"`endpoint` must be one of {', '.join(ROUTES)}")
+            raise BadRequest(f"`endpoint` must be one of {', '.join(ROUTES)}", param="endpoint")
         if window != "24h":
-            raise BadRequest("`completion_window` must be 24h")
+            raise BadRequest("`completion_window` must be 24h", param="completion_window")
         if not isinstance(asked.get("input_file_id"), str):
-            raise BadRequest("`input_file_id` must be the id of a file: POST /v1/files gives one")
+            raise BadRequest(
+                "`input_file_id` must be the id of a file: POST /v1/files gives one", param="input_file_id"
+            )
         unknown = set(asked) - {
             "endpoint",
             "completion_window",
@@ -120,9 +122,12 @@ class Batches:
             "output_expires_after",
         }
         if unknown:
-            raise BadRequest(f"`{min(unknown)}` is no field of a batch")
+            raise BadRequest(f"`{min(unknown)[:60]}` is no field of a batch", param=min(unknown)[:60])
         if asked.get("output_expires_after") is not None:
-            raise BadRequest("`output_expires_after` is not done here: delete the files when you are done")
+            raise Unsupported(
+                "`output_expires_after` is not done here: delete the files when you are done",
+                param="output_expires_after",
+            )
         metadata = _metadata(asked.get("metadata"))
         known = self.list()
         if len(known) >= MOST_BATCHES:
@@ -181,5 +186,7 @@ def _metadata(given: Any) -> dict[str, str] | None:
         and all(isinstance(v, str) and len(k) <= 64 and len(v) <= 512 for k, v in given.items())
     )
     if not fine:
-        raise BadRequest(f"`metadata` must be an object of at most {MOST_METADATA} short texts")
+        raise BadRequest(
+            f"`metadata` must be an object of at most {MOST_METADATA} short texts", param="metadata"
+        )
     return dict(given)

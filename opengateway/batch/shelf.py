@@ -60,37 +60,69 @@ class Kept:
         return {**told, "object": "file", "status": "processed", "status_details": None, "expires_at": None}
 
 
+@dataclass(slots=True)
+class Draft:
+    """A file that has come, and of which nobody has said yet what it is for."""
+
+    name: str
+    path: Path
+    size: int = 0
+
+
+def check_purpose(purpose: str) -> None:
+    """Raises `BadRequest`."""
+    if purpose not in PURPOSES:
+        raise BadRequest(f"`purpose` must be {' or '.join(PURPOSES)}", param="purpose")
+
+
 class Shelf:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     async def put(self, content: AsyncIterator[bytes], filename: str, purpose: str, owner: str = "") -> Kept:
         """Raises `BadRequest`, `ShelfFull`, `SetupError`; then nothing is left of it."""
-        if purpose not in PURPOSES:
-            raise BadRequest(f"`purpose` must be {' or '.join(PURPOSES)}")
+        check_purpose(purpose)
+        draft = await self.receive(content)
+        try:
+            return self.keep(draft, filename, purpose, owner)
+        finally:
+            draft.path.unlink(missing_ok=True)
+
+    async def receive(self, content: AsyncIterator[bytes]) -> Draft:
+        """Durable, and seen by nobody until `keep`; the caller removes what is not kept. Raises `ShelfFull`,
+        `SetupError`; then nothing is left of it."""
         self._prepare()
         kept = self.list()
         room = min(MOST_FILE, MOST_TOTAL - sum(one.bytes for one in kept))
         if len(kept) >= MOST_FILES or room <= 0:
             raise ShelfFull(hint="delete some: DELETE /v1/files/{id}")
         name = f"file-{secrets.token_hex(12)}"
-        draft, size = self._folder / f".{name}.new", 0
+        draft = Draft(name, self._folder / f".{name}.new")
         try:
-            with draft.open("xb") as file:
+            with draft.path.open("xb") as file:
                 async for piece in content:
-                    size += len(piece)
-                    if size > room:
+                    draft.size += len(piece)
+                    if draft.size > room:
                         raise ShelfFull(
                             f"the file is larger than the {room // MIB} MiB that there is room for"
                         )
                     file.write(piece)
                 file.flush()
                 await asyncio.to_thread(os.fsync, file.fileno())
-            return self._keep(draft, name, size, filename, purpose, owner)
+        except BaseException as error:
+            draft.path.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise cannot_write(draft.path, error) from error
+            raise
+        return draft
+
+    def keep(self, draft: Draft, filename: str, purpose: str, owner: str = "") -> Kept:
+        """Raises `BadRequest`, `SetupError`."""
+        check_purpose(purpose)
+        try:
+            return self._keep(draft.path, draft.name, draft.size, filename, purpose, owner)
         except OSError as error:
-            raise cannot_write(draft, error) from error
-        finally:
-            draft.unlink(missing_ok=True)
+            raise cannot_write(draft.path, error) from error
 
     def adopt(self, source: Path, name: str, filename: str, owner: str = "") -> Kept:
         """A file that the node itself has written, under an id that it chose: the same when it is done

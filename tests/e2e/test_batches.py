@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -126,6 +127,70 @@ def test_what_a_batch_cannot_be_is_refused_by_name(paced_pair: Pair, field: str,
     status, answer = paced_pair.asking.request("POST", "/v1/batches", asked)
     assert status == 400
     assert (value if field == "input_file_id" else field) in answer["error"]["message"]
+
+
+def form(*fields: tuple[str, str]) -> tuple[bytes, dict[str, str]]:
+    """As a browser sends it, in this order."""
+    made = ""
+    for name, value in fields:
+        more = '; filename="in.jsonl"' if name == "file" else ""
+        made += f'--b\r\nContent-Disposition: form-data; name="{name}"{more}\r\n\r\n{value}\r\n'
+    return (made + "--b--\r\n").encode(), {"Content-Type": "multipart/form-data; boundary=b"}
+
+
+def upload(node: Node, *fields: tuple[str, str]) -> tuple[int, dict[str, Any]]:
+    host, _, port = node.http.removeprefix("http://").partition(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=30)
+    with contextlib.closing(connection):
+        connection.request("POST", "/v1/files", *form(*fields))
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+
+FILE, PURPOSE = ("file", source(1).decode()), ("purpose", "batch")
+
+
+def test_a_form_may_say_what_a_file_is_for_after_it(paced_pair: Pair) -> None:
+    status, kept = upload(paced_pair.asking, FILE, PURPOSE)
+    assert (status, kept["filename"], kept["purpose"]) == (200, "in.jsonl", "batch")
+
+
+@pytest.mark.parametrize(
+    ("param", "fields"),
+    [
+        ("purpose", [FILE]),
+        ("file", [PURPOSE]),
+        ("purpose", [FILE, ("purpose", "fine-tune")]),
+        ("purpose", [PURPOSE, PURPOSE, FILE]),
+        ("file", [PURPOSE, FILE, FILE]),
+        ("color", [PURPOSE, FILE, ("color", "red")]),
+        ("expires_after", [PURPOSE, FILE, ("expires_after[anchor]", "created_at")]),
+    ],
+)
+def test_a_form_that_cannot_be_honoured_is_refused_by_name_and_leaves_nothing(
+    paced_pair: Pair, param: str, fields: list[tuple[str, str]]
+) -> None:
+    folder = paced_pair.asking.home / "batches" / "files"
+    before = sorted(folder.glob("*"))
+    status, answer = upload(paced_pair.asking, *fields)
+    assert (status, answer["error"]["param"]) == (400, param)
+    assert sorted(folder.glob("*")) == before
+
+
+def test_files_are_listed_in_pages_in_the_order_that_is_asked_for(
+    api: openai.OpenAI, paced_pair: Pair
+) -> None:
+    for _ in range(3):
+        upload(paced_pair.asking, PURPOSE, FILE)
+    newest = [one.id for one in api.files.list()]
+    assert len(newest) >= 3
+    assert [one.id for one in api.files.list(limit=2)] == newest  # page after page
+    assert [one.id for one in api.files.list(order="asc")] == newest[::-1]
+    assert api.files.list(limit=2).has_more is True
+    assert api.files.list(after=newest[-2]).data[0].id == newest[-1]
+    for query in ("limit=0", "limit=x", "limit=10001", "order=up"):
+        status, answer = paced_pair.asking.request("GET", f"/v1/files?{query}")
+        assert (status, answer["error"]["param"]) == (400, query.partition("=")[0])
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,17 @@ from typing import Any
 
 import orjson
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from opengateway.app.gateway.batch_desk import BatchDesk
 from opengateway.app.gateway.callers import NOBODY, Caller
 from opengateway.app.gateway.door import BODY_RATE, BODY_S, TooSlow, body_of
-from opengateway.errors import BadRequest
+from opengateway.batch.shelf import check_purpose
+from opengateway.errors import BadRequest, Unsupported
 
 MOST_LISTED = 100
+MOST_FILES_LISTED = 10_000
+"""In a page of batches and of files: OpenAI's own limits."""
 PIECE = 256 * 1024
 FIELD_LIMIT = 1024
 """Bytes of a form field that is no file."""
@@ -41,29 +45,36 @@ class BatchRoutes:
     async def upload(self, request: web.Request) -> web.Response:
         if not request.content_type.startswith("multipart/"):
             raise BadRequest("a file is sent as multipart/form-data with the fields `purpose` and `file`")
-        purpose, kept = "", None
+        shelf, purpose, draft, filename = self._desk.shelf, "", None, "file"
         try:
+            # In either order: some clients send what a file is for after it.
             async for part in await request.multipart():
                 if not isinstance(part, BodyPartReader):
                     raise BadRequest("a form inside a form is no file")
-                if part.name == "purpose":
+                if part.name == "purpose" and not purpose:
                     purpose = (await part.read_chunk(FIELD_LIMIT)).decode("utf-8", "replace").strip()
-                elif part.name == "file" and kept is None:
-                    if not purpose:
-                        raise BadRequest("the field `purpose` must come before `file`")
-                    kept = await self._desk.shelf.put(
-                        _pieces(part), part.filename or "file", purpose, _owner(request)
-                    )
-        except ValueError as error:  # what is no form
+                    check_purpose(purpose)
+                elif part.name == "file" and draft is None:
+                    filename = part.filename or filename
+                    draft = await shelf.receive(_pieces(part))
+                else:
+                    raise _unwanted(part.name or "")
+            if draft is None:
+                raise BadRequest("the form has no field `file`", param="file")
+            return _json(shelf.keep(draft, filename, purpose, _owner(request)).as_json())
+        except (ValueError, HttpProcessingError) as error:  # what is no form
             raise BadRequest(f"the form cannot be read: {error}") from error
-        if kept is None:
-            raise BadRequest("the form has no field `file`")
-        return _json(kept.as_json())
+        finally:
+            if draft is not None:
+                draft.path.unlink(missing_ok=True)
 
     async def files(self, request: web.Request) -> web.Response:
-        purpose = request.query.get("purpose")
+        purpose, order = request.query.get("purpose"), request.query.get("order", "desc")
+        if order not in ("asc", "desc"):
+            raise BadRequest("`order` must be asc or desc", param="order")
         found = [one for one in self._desk.shelf.list(_owner(request)) if purpose in (None, one.purpose)]
-        return _page(request, [one.as_json() for one in found])
+        rows = [one.as_json() for one in found]
+        return _page(request, rows if order == "desc" else rows[::-1], most=MOST_FILES_LISTED)
 
     async def file(self, request: web.Request) -> web.Response:
         return _json(self._desk.shelf.get(request.match_info["id"], _owner(request)).as_json())
@@ -120,12 +131,21 @@ async def _pieces(part: BodyPartReader) -> AsyncIterator[bytes]:
         yield piece
 
 
-def _page(request: web.Request, rows: list[dict[str, Any]]) -> web.Response:
+def _unwanted(name: str) -> BadRequest:
+    if name in ("purpose", "file"):
+        return BadRequest(f"the form has the field `{name}` twice", param=name)
+    if name.startswith("expires_after"):
+        words = "`expires_after` cannot be honoured: delete the file when you are done"
+        return Unsupported(words, param="expires_after")
+    return BadRequest(f"unknown field `{name[:60]}`", hint="a form has `purpose` and `file`", param=name[:60])
+
+
+def _page(request: web.Request, rows: list[dict[str, Any]], *, most: int = MOST_LISTED) -> web.Response:
     """A page of a list, as OpenAI pages: `limit`, and `after` which id."""
-    try:
-        limit = min(MOST_LISTED, max(1, int(request.query.get("limit", "20"))))
-    except ValueError as error:
-        raise BadRequest("`limit` must be a whole number") from error
+    given = request.query.get("limit", "20" if most == MOST_LISTED else str(most))
+    limit = int(given) if given.isascii() and given.isdigit() and len(given) <= 6 else 0
+    if not 1 <= limit <= most:
+        raise BadRequest(f"`limit` must be a whole number from 1 to {most}", param="limit")
     after: Callable[[int], bool] = lambda _: True  # noqa: E731
     if (last := request.query.get("after")) is not None:
         at = next((index for index, row in enumerate(rows) if row["id"] == last), len(rows))

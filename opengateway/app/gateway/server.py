@@ -71,6 +71,9 @@ class HttpServer:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self._config.certificate else 'http'}://{host}:{self.port}"
 
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/healthz", _healthz), web.get("/readyz", self._readyz), *self._routes()]
+
     async def start(self) -> None:
         if self.host not in ("127.0.0.1", "::1", "localhost") and not self._callers.keys:
             raise ConfigInvalid(
@@ -81,7 +84,7 @@ class HttpServer:
         app = web.Application(middlewares=[self._middleware], client_max_size=self._config.body_mib * MIB)
         app[ENDLESS] = set()
         app.on_shutdown.append(_hang_up)
-        app.add_routes([web.get("/healthz", _healthz), web.get("/readyz", self._readyz), *self._routes()])
+        app.add_routes(self.routes())
         if self._config.origins:
             app.on_response_prepare.append(self._cors.mark)
         # A caller who hangs up must free its slot at once, hence handler_cancellation.
