@@ -73,7 +73,7 @@ async def _rendered(client: OpenAIClient, request: GenerateRequest) -> str:
     if request.kind == "completion":
         return str(request.body.get("prompt") or "")
     body = {key: value for key, value in request.body.items() if key in PROMPT_FIELDS}
-    told = await client.post_json(client.url("/apply-template"), orjson.dumps(body))
+    told = await client.post_json(client.target("/apply-template"), orjson.dumps(body))
     text = told.get("prompt") if isinstance(told, dict) else None
     if not isinstance(text, str):
         raise EngineFailed("llama.cpp gave no prompt for these messages.")
@@ -83,7 +83,7 @@ async def _rendered(client: OpenAIClient, request: GenerateRequest) -> str:
 async def _tokens(client: OpenAIClient, text: str) -> tuple[list[int], list[Any]]:
     """Token ids, and the text of each: a string, or its bytes where they are no UTF-8."""
     body = {"content": text, "add_special": True, "parse_special": True, "with_pieces": True}
-    told = await client.post_json(client.url("/tokenize"), orjson.dumps(body))
+    told = await client.post_json(client.target("/tokenize"), orjson.dumps(body))
     try:
         found = told["tokens"]
         return [int(token["id"]) for token in found], [token["piece"] for token in found]

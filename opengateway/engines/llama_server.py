@@ -142,14 +142,16 @@ class LlamaServer:
             return (await prefix_of(client, request)).tokens
         if request.kind == "chat":
             body = {key: value for key, value in request.body.items() if key in PROMPT_FIELDS}
-            told = await client.post_json(client.url("/v1/chat/completions/input_tokens"), orjson.dumps(body))
+            told = await client.post_json(
+                client.target("/v1/chat/completions/input_tokens"), orjson.dumps(body)
+            )
             count = told.get("input_tokens") if isinstance(told, dict) else None
             return count if type(count) is int else None
         text = request.body.get("prompt")
         if request.kind != "completion" or not isinstance(text, str):
             return None
         body = {"content": text, "add_special": True, "parse_special": True}
-        told = await client.post_json(client.url("/tokenize"), orjson.dumps(body))
+        told = await client.post_json(client.target("/tokenize"), orjson.dumps(body))
         return len(told["tokens"])
 
     async def busy_slots(self) -> int:

@@ -14,15 +14,15 @@ import os
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
 
-import aiohttp
-
 from opengateway.engines import ollama_format as fmt
+from opengateway.engines.connection import Response
 from opengateway.engines.http import EngineHttp
 from opengateway.engines.openai_format import error_of, prompt_bytes
+from opengateway.engines.pool import Pool
 from opengateway.engines.protocol import GenerateRequest, ModelInfo
 from opengateway.engines.resuming import CONTINUE
 from opengateway.engines.stream import Finished, Stream
-from opengateway.errors import EngineUnavailable, RequestError
+from opengateway.errors import ConfigInvalid, EngineUnavailable, RequestError
 
 if TYPE_CHECKING:
     import ollama
@@ -59,10 +59,17 @@ async def detect(url: str) -> bool:
     """Whether Ollama answers there. `/` tells it from a gateway that only speaks its API: this very
     node may stand on the address that OLLAMA_HOST names."""
     try:
-        async with asyncio.timeout(DETECT_S), aiohttp.ClientSession() as session, session.get(url) as reply:
-            return b"Ollama is running" in await reply.content.read(1024)
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        pool = Pool(url, {})
+    except ConfigInvalid:
         return False
+    try:
+        async with asyncio.timeout(DETECT_S):
+            reply = await pool.request("GET", "/", b"")
+            return b"Ollama is running" in await reply.some()
+    except (TimeoutError, OSError):
+        return False
+    finally:
+        await pool.close()
 
 
 class Ollama:
@@ -79,7 +86,7 @@ class Ollama:
         self._model = model
         self._context = context
         self._http = EngineHttp(self.url)
-        self._urls = {kind: self._http.url(path) for kind, path in fmt.PATHS.items()}
+        self._targets = {kind: self._http.target(path) for kind, path in fmt.PATHS.items()}
         self._control: ollama.AsyncClient | None = None
         self._known: dict[str, ModelInfo] = {}
         """By name and digest, so that a model is asked about once."""
@@ -138,11 +145,11 @@ class Ollama:
             response.close()
         return fmt.embeddings(reply, model, str(request.body.get("encoding_format")))
 
-    async def _post(self, request: GenerateRequest, body: bytes) -> aiohttp.ClientResponse:
+    async def _post(self, request: GenerateRequest, body: bytes) -> Response:
         """The response, once it is a good one. Waits while Ollama is loading a model."""
         waited, pause = 0.0, FIRST_WAIT_S
         while True:
-            response = await self._http.post(self._urls[request.kind], body)
+            response = await self._http.post(self._targets[request.kind], body)
             if response.status == 200:
                 return response
             try:

@@ -18,7 +18,7 @@ class OpenAIClient(EngineHttp):
 
     def __init__(self, base: str, key: str = "", *, pool_streams: bool = True) -> None:
         super().__init__(base, key)
-        self._urls = {kind: self.url(path) for kind, path in fmt.PATHS.items()}
+        self._targets = {kind: self.target(path) for kind, path in fmt.PATHS.items()}
         self._fresh_streams = not pool_streams
         self._usage_option = True
         """Whether `stream_options` may be sent: older servers refuse it."""
@@ -34,7 +34,7 @@ class OpenAIClient(EngineHttp):
             return
         body = fmt.body_for(request, model, stream=request.stream, usage=self._usage_option)
         fresh = request.stream and self._fresh_streams
-        response = await self.post(self._urls[request.kind], body, fresh=fresh)
+        response = await self.post(self._targets[request.kind], body, fresh=fresh)
         try:
             if response.status == 200 and request.stream and response.content_type != "application/json":
                 events = fmt.EventStream(
@@ -60,7 +60,7 @@ class OpenAIClient(EngineHttp):
 
     async def embed(self, request: GenerateRequest, model: str) -> dict[str, Any]:
         body = fmt.body_for(request, model, stream=False)
-        reply = await self.post_json(self._urls["embedding"], body)
+        reply = await self.post_json(self._targets["embedding"], body)
         if not isinstance(reply, dict):
             raise fmt.not_openai(TypeError("not an object"))
         return reply

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from engine_lab import chat, run, serving, until
 
-from opengateway.engines.http import READ_BYTES
+from opengateway.engines.connection import PIECE
 from opengateway.engines.openai import OpenAIServer
 from opengateway.engines.openai_format import EventStream, whole_answer
 from opengateway.engines.protocol import GenerateRequest
@@ -328,7 +328,7 @@ def test_a_slow_reader_holds_up_the_engine_and_not_our_memory() -> None:
                 read += len(chunks)
             await task
             assert read == total
-            assert most <= STREAM_LIMIT + READ_BYTES // len(piece)
+            assert most <= STREAM_LIMIT + PIECE // len(piece)
             await engine.close()
 
     asyncio.run(main())
