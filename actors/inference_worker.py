@@ -167,13 +167,15 @@ class InferenceWorker(Actor[WorkerMessage]):
             self._publish("running")
 
     def _speed(self, seen: SpeedSeen) -> None:
-        before = self._speeds.of(seen.model).generate
         speed = self._speeds.seen(
             seen.model, seen.prompt_tps, seen.generate_tps, at_once=seen.at_once, slots=self._engine.slots
         )
-        # Neighbours plan with it, so they hear of a first figure and of real change, not of every answer.
-        told = self._advertised(seen.model)
-        if not before or abs(speed.generate - told) > 0.2 * told:
+        # Neighbours plan with it, so they hear of a first figure and of real change, not of every answer. How
+        # fast prompts are read is another figure for each length, and only embeddings are placed by it alone.
+        told = next((one for one in self._view.models if one.name == seen.model), None)
+        if told is not None and (
+            _far(speed.generate, told.generate_tps, 0.2) or _far(speed.prompt, told.prompt_tps, 0.5)
+        ):
             self._publish(self._view.state, self._view.detail)
 
     def _upkeep(self, now: float) -> None:
@@ -201,9 +203,6 @@ class InferenceWorker(Actor[WorkerMessage]):
             and not (speed.generate and speed.loaded)
         )
 
-    def _advertised(self, model: str) -> float:
-        return next((m.generate_tps for m in self._view.models if m.name == model), 0.0)
-
     # -- on the loop ---------------------------------------------------------------------------
 
     async def _watch(self) -> None:
@@ -217,3 +216,8 @@ class InferenceWorker(Actor[WorkerMessage]):
         except Exception as error:
             seen = ModelsSeen((), EngineUnavailable(f"{self._engine.name}: {type(error).__name__}"))
         self.address.tell(seen)
+
+
+def _far(speed: float, told: float, share: float) -> bool:
+    """Whether the others reckon with a figure that is wrong by more than this share of it."""
+    return speed > 0 and abs(speed - told) > share * told

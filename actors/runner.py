@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 SHORTEST = 8
 """Completion tokens from which an answer tells a speed from a hiccup."""
+SHORTEST_READ = 64
+"""Tokens of texts from which embedding them tells how fast the engine reads, and not how far away it is."""
 
 
 Served: TypeAlias = Callable[[Job, OpenGatewayError | None], object]
@@ -88,6 +91,7 @@ class Runner:
 
     async def _answer(self, job: Job) -> None:
         error: OpenGatewayError | None = None
+        began = time.monotonic()
         try:
             request, stream = job.request, job.stream
             stream.opened(Route(self._node, self._node_name, "local", request.model, self._engine.name))
@@ -109,7 +113,7 @@ class Runner:
             self._served(job, error)
             self._scheduler.tell(JobEnded(job, self._place, job.stream.finished, error))
         if error is None and job.broke is None:
-            self._note_speed(job)
+            self._note_speed(job, began)
 
     def _ended(self) -> OpenGatewayError:
         if self._closed:
@@ -120,15 +124,27 @@ class Runner:
             )
         return Cancelled()
 
-    def _note_speed(self, job: Job) -> None:
+    def _note_speed(self, job: Job, began: float) -> None:
         finished, stream = job.stream.finished, job.stream
-        if finished is None or finished.completion_tokens < SHORTEST:
+        if finished is None or stream.first_at is None or stream.ended_at is None:
             return
-        if stream.first_at is None or stream.ended_at is None:
+        model, at_once = job.request.model, max(1, len(self._tasks))
+        if job.request.kind == "embedding":
+            if finished.prompt_tokens >= SHORTEST_READ:
+                self._speed(
+                    SpeedSeen(model, _rate(finished.prompt_tokens, stream.ended_at - began), 0.0, at_once)
+                )
             return
-        seconds = finished.generate_seconds or stream.ended_at - stream.first_at
-        prompt_seconds = finished.prompt_seconds
-        prompt_tps = finished.prompt_tokens / prompt_seconds if prompt_seconds > 0 else 0.0
-        if seconds > 0:
-            tps = finished.completion_tokens / seconds
-            self._speed(SpeedSeen(job.request.model, prompt_tps, tps, max(1, len(self._tasks))))
+        if finished.completion_tokens < SHORTEST:
+            return
+        # What comes in one piece comes in no time: then all of it counts, the reading of the prompt as well.
+        since = stream.first_at if job.request.stream else began
+        seconds = finished.generate_seconds or stream.ended_at - since
+        prompt_tps = _rate(finished.prompt_tokens, finished.prompt_seconds)
+        if tps := _rate(finished.completion_tokens, seconds):
+            self._speed(SpeedSeen(model, prompt_tps, tps, at_once))
+
+
+def _rate(tokens: int, seconds: float) -> float:
+    """Tokens/s; 0 where no time has passed."""
+    return tokens / seconds if seconds > 0 else 0.0

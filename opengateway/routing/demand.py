@@ -13,7 +13,7 @@ TOKEN_CHARS = 4
 def demand_of(kind: str, body: dict[str, Any]) -> Demand:
     """Without looking at more than the lengths."""
     if kind == "embedding":
-        return Demand(1 + _length(body.get("input")) // TOKEN_CHARS, 1)
+        return Demand(1 + _length(body.get("input")) // TOKEN_CHARS, 0)
     said = body.get("messages") if kind == "chat" else body.get("prompt")
     limit = body.get("max_completion_tokens") or body.get("max_tokens") or ANSWER_TOKENS
     completion = min(limit, ANSWER_TOKENS) if isinstance(limit, int) and limit > 0 else ANSWER_TOKENS

@@ -70,7 +70,7 @@ class QuoteBook:
 
     def use(self, place: Place, model: str) -> None:
         """A request goes there: it takes the slot that was held longest."""
-        if not self._spare:
+        if not self._held and not self._spare:
             return
         key = (place, plain_name(model))
         for quote in self._held.get(key, ()):

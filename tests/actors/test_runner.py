@@ -38,7 +38,7 @@ class Script:
     slots = 1
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.asked, self.texts = 0, 4
         self.answer: Callable[[Stream], Any] = self._forever
 
     async def _forever(self, stream: Stream) -> None:
@@ -58,7 +58,7 @@ class Script:
 
     async def embed(self, request: GenerateRequest) -> dict[str, Any]:
         self.asked += 1
-        return {"data": [], "usage": {"prompt_tokens": 4}}
+        return {"data": [], "usage": {"prompt_tokens": self.texts}}
 
     async def count_prompt(self, request: GenerateRequest) -> int | None:
         return None
@@ -120,6 +120,30 @@ def test_an_answer_ends_with_what_the_engine_says(bench: Bench) -> None:
     assert (end.job, end.error, end.finished) == (given, None, Finished("stop", 3, 10, 0.5, 2.0))
     bench.run(asyncio.sleep(0))
     assert bench.speeds == [SpeedSeen("m", 6.0, 5.0)]
+
+
+def test_an_answer_in_one_piece_tells_its_speed_by_the_time_that_it_took(bench: Bench) -> None:
+    async def answer(stream: Stream) -> None:
+        await asyncio.sleep(0.2)
+        stream.put(["a"])
+        stream.finish(Finished("stop", 3, 10))
+
+    bench.engine.answer = answer
+    bench.io.call(bench.runner.begin, Job(GenerateRequest("chat", "m", {}, stream=False), Stream()))
+    bench.ended()
+    bench.run(asyncio.sleep(0))
+    [seen] = bench.speeds
+    assert 0 < seen.generate_tps <= 10 / 0.2
+
+
+def test_embedding_long_texts_tells_how_fast_it_reads(bench: Bench) -> None:
+    bench.engine.texts = 100
+    bench.io.call(bench.runner.begin, job("embedding"))
+    bench.ended()
+    bench.run(asyncio.sleep(0))
+    [seen] = bench.speeds
+    assert seen.prompt_tps > 0
+    assert seen.generate_tps == 0.0
 
 
 def test_an_embedding_is_one_chunk(bench: Bench) -> None:

@@ -19,10 +19,14 @@ COMMAND_LIMIT_S = 40
 class Node:
     """A home of its own; its defaults, but for the sections of config.json that are given."""
 
-    def __init__(self, host: Host, home: Path, engine: str = "none", **sections: Any) -> None:
+    def __init__(
+        self, host: Host, home: Path, engine: str | dict[str, Any] = "none", **sections: Any
+    ) -> None:
+        """`engine`: its kind, or the whole section."""
         self.host, self.home, self.name = host, home, host.name
-        home.mkdir()
-        config = {"node_name": host.name, "engine": {"kind": engine}} | sections
+        home.mkdir(exist_ok=True)
+        chosen = {"kind": engine} if isinstance(engine, str) else engine
+        config = {"node_name": host.name, "engine": chosen} | sections
         (home / "config.json").write_text(json.dumps(config))
         self.environment = os.environ | {"OPENGATEWAY_HOME": str(home)}
 
