@@ -45,16 +45,18 @@ GENERATE: Final = frozenset(
         "format",
         "options",
     }
-    | {"stream", "keep_alive", "logprobs", "top_logprobs"}
+    | {"stream", "keep_alive", "logprobs", "top_logprobs", "truncate", "shift"}
 )
 CHAT: Final = frozenset(
     {"model", "messages", "tools", "think", "format", "options", "stream", "keep_alive", "logprobs"}
-    | {"top_logprobs"}
+    | {"top_logprobs", "truncate", "shift"}
 )
 EMBED: Final = frozenset({"model", "input", "truncate", "options", "keep_alive", "dimensions"})
 EMBEDDINGS: Final = frozenset({"model", "prompt", "options", "keep_alive"})
-SHOW: Final = frozenset({"model", "name", "verbose"})
-PULL: Final = frozenset({"model", "name", "stream", "insecure"})
+SHOW: Final = frozenset({"model", "name", "verbose", "system", "template", "options"})
+PULL: Final = frozenset({"model", "name", "stream", "insecure", "username", "password"})
+HOLLOW: Final = ("system", "template", "options", "insecure", "username", "password")
+"""What Ollama's own client sends with every question about a model, without anything in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,15 @@ def known(body: dict[str, Any], fields: frozenset[str]) -> str:
     if not isinstance(model, str) or not model:
         raise BadRequest("model is required", param="model")
     return model
+
+
+def asked_about(body: dict[str, Any], fields: frozenset[str]) -> str:
+    """The model that a question is about, under its newer or its older name. Raises `BadRequest`."""
+    name = known(body | {"model": body.get("model") or body.get("name")}, fields)
+    for field in HOLLOW:
+        if field in fields and body.get(field):
+            raise Unsupported(f"`{field}` cannot be honoured", param=field)
+    return name
 
 
 def read_chat(body: dict[str, Any], aliases: Aliases) -> OllamaAsked:
@@ -137,6 +148,9 @@ def read_embeddings(body: dict[str, Any], aliases: Aliases) -> OllamaAsked:
 
 def _shared(body: dict[str, Any]) -> dict[str, Any]:
     shaped = _options(body)
+    for name in ("truncate", "shift"):
+        if _flag(body, name, default=False):
+            raise Unsupported(f"`{name}` cannot be honoured: what does not fit is refused", param=name)
     wanted = body.get("format")
     if wanted == "json":
         shaped["response_format"] = {"type": "json_object"}
@@ -150,7 +164,11 @@ def _shared(body: dict[str, Any]) -> dict[str, Any]:
     think = body.get("think")
     if think is not None:
         shaped["reasoning_effort"] = (
-            {True: "medium", False: "none"}[think] if isinstance(think, bool) else think
+            {True: "medium", False: "none"}[think]
+            if isinstance(think, bool)
+            else "xhigh"
+            if think == "max"
+            else think
         )
     shaped["logprobs"] = body.get("logprobs")
     shaped["top_logprobs"] = body.get("top_logprobs") or None

@@ -19,7 +19,7 @@ from opengateway import __version__
 from opengateway.app.gateway.callers import NOBODY, Caller
 from opengateway.app.gateway.chat_body import Aliases, read_json
 from opengateway.app.gateway.door import body_of
-from opengateway.app.gateway.ollama_body import PULL, SHOW, known
+from opengateway.app.gateway.ollama_body import PULL, SHOW, asked_about
 from opengateway.app.gateway.ollama_lines import error_text, not_found, now
 from opengateway.engines.protocol import Engine
 from opengateway.errors import BadRequest, EngineUnavailable, OpenGatewayError, Unsupported
@@ -120,7 +120,7 @@ class OllamaModels:
 
     async def show(self, request: web.Request) -> web.Response:
         body = read_json(await body_of(request))
-        name = known(body | {"model": body.get("model") or body.get("name")}, SHOW)
+        name = asked_about(body, SHOW)
         model = await self.find(name)
         for view in list(self._workers.values()):
             engine = self._engines.get(view.name)
@@ -150,9 +150,7 @@ class OllamaModels:
     async def pull(self, request: web.Request) -> web.StreamResponse:
         """Fetch a model into this node's engine. No API key may do that: it is the owner's disk."""
         body = read_json(await body_of(request))
-        name = known(body | {"model": body.get("model") or body.get("name")}, PULL)
-        if body.get("insecure"):
-            raise Unsupported("`insecure` cannot be honoured", param="insecure")
+        name = asked_about(body, PULL)
         if "caller" in request:
             raise OwnersOnly(
                 "an API key cannot fetch models", hint="the owner uses `opengateway models pull`"
@@ -224,7 +222,7 @@ class OllamaModels:
         name = model["name"] if ":" in model["name"] else model["name"] + ":latest"
         millions = model["parameters_m"]
         size = f"{millions / 1000:.1f}B" if millions >= 1000 else f"{millions}M" if millions else ""
-        details = {
+        details: dict[str, Any] = {
             "parent_model": "",
             "format": "gguf",
             "family": "",
@@ -232,6 +230,8 @@ class OllamaModels:
             "parameter_size": size,
             "quantization_level": model["quantisation"],
         }
+        if model["context"]:
+            details["context_length"] = model["context"]
         return {
             "name": name,
             "model": name,
