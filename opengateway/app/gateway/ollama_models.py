@@ -22,7 +22,7 @@ from opengateway.app.gateway.door import body_of
 from opengateway.app.gateway.ollama_body import PULL, SHOW, asked_about
 from opengateway.app.gateway.ollama_lines import error_text, not_found, now
 from opengateway.engines.protocol import Engine
-from opengateway.errors import BadRequest, EngineUnavailable, OpenGatewayError, Unsupported
+from opengateway.errors import BadRequest, OpenGatewayError, Unsupported
 from opengateway.routing.placement import plain_name
 from opengateway.routing.views import WorkerView
 
@@ -157,7 +157,7 @@ class OllamaModels:
             )
         library = next((one for one in self._engines.values() if isinstance(one, Library)), None)
         if library is None:
-            raise EngineUnavailable(
+            raise Unsupported(
                 "no engine of this node can fetch models",
                 hint="install Ollama and start it, or: opengateway models import FILE.gguf",
             )

@@ -2,37 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
-from typing import Any
 
-from actors.messages import Job
-from opengateway.app.gateway.exposition import exposition
+from exposition_lab import job, text
+
 from opengateway.app.gateway.meter import MOST_MODELS, MOST_OUTCOMES, OTHER, Meter
-from opengateway.engines.protocol import GenerateRequest
-from opengateway.engines.stream import Finished, Route, Stream
 from opengateway.errors import EngineFailed, OpenGatewayError
-
-
-def job(
-    model: str = "m", kind: Any = "chat", *, tokens: int = 11, error: OpenGatewayError | None = None
-) -> Job:
-    """One that was asked at 0 s, had its first token at 0.5 s and its last at 1.5 s."""
-    made = Job(GenerateRequest(kind, model, {}), Stream())
-    stream = made.stream
-    stream.opened(Route("node", "name", "lan", model))
-    stream.put(["word"])
-    if error is None:
-        stream.finish(Finished("stop", 7, tokens))
-    else:
-        stream.fail(error)
-    stream.first_at, stream.ended_at = stream.created + 0.5, stream.created + 1.5
-    return made
-
-
-def text(meter: Meter, **more: Any) -> str:
-    return exposition(meter, **{"jobs": {}, "wire": {}, "me": {}, "credit": {}, "actors": [], **more})
 
 
 def samples(found: str) -> dict[str, float]:
@@ -129,13 +104,3 @@ def test_what_others_make_up_cannot_break_a_line() -> None:
     found = text(meter)
     assert 'gen_ai_request_model="evil\\"} 1\\nopengateway_slots 99\\\\"' in found
     assert "\nopengateway_slots 99" not in found
-
-
-def test_every_family_in_the_grafana_dashboard_is_one_that_a_node_has() -> None:
-    panels = json.loads((Path(__file__).parents[3] / "docs/grafana/opengateway.json").read_text())["panels"]
-    asked = " ".join(target["expr"] for panel in panels for target in panel["targets"])
-    wanted = set(re.findall(r"\b(?:opengateway|gen_ai|process)_\w+(?=\{)", asked))
-    credit = dict.fromkeys(("balance", "held", "owed_to_us", "owed_by_us", "earned", "spent", "entries"), 1)
-    there = set(re.findall(r"# TYPE (\w+)", text(Meter(), credit=credit)))
-    assert len(wanted) > 12
-    assert {re.sub(r"_bucket$", "", name) for name in wanted} <= there

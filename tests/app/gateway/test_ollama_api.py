@@ -218,7 +218,7 @@ def test_an_empty_chat_loads_or_unloads_and_computes_nothing(client: ollama.Clie
         (lambda c: c.generate("tiny", "a", template="x"), 400, "template"),
         (lambda c: c.embed("tiny", "hello"), 400, "embedding"),
         (lambda c: c.embeddings("tiny", "hello"), 400, "embedding"),
-        (lambda c: c.pull("tiny"), 503, "engine"),
+        (lambda c: c.pull("tiny"), 400, "engine"),
         (lambda c: c.delete("tiny"), 400, "not offered"),
         (lambda c: c.chat("tiny", [{"role": "user", "content": "word " * 3000}]), 400, "context"),
     ],
