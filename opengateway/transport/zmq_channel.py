@@ -79,6 +79,7 @@ class Channel:
     def __init__(self, owner: Owner, kind: int) -> None:
         self.owner = owner
         self.socket: zmq.Socket[bytes] = owner.context.socket(kind)
+        self.closed = False
         for option, value in _OPTIONS.items():
             self.socket.setsockopt(option, value)
         # Twice the limit, so that what is a little too long is refused by name; ZeroMQ cuts off the rest
@@ -89,7 +90,6 @@ class Channel:
         self.read: Callable[..., Any] = self.socket.recv
         self._fd = int(self.socket.getsockopt(zmq.FD))
         self._scheduled = False
-        self.closed = False
         owner.loop.add_reader(self._fd, self.drain)
 
     def schedule(self) -> None:
@@ -197,7 +197,11 @@ class Dialled(Channel):
         self.socket.setsockopt(zmq.RECONNECT_IVL, -1)
         self._first: list[bytes] | None = []
         """Frames that wait for the name to be resolved: the HELLO."""
-        self._monitor = self.socket.get_monitor_socket(_DIALLED_EVENTS)
+        try:
+            self._monitor = self.socket.get_monitor_socket(_DIALLED_EVENTS)
+        except BaseException:  # it needs descriptors of its own
+            super().shut(0)
+            raise
         self._monitor_fd = int(self._monitor.getsockopt(zmq.FD))
         owner.loop.add_reader(self._monitor_fd, self._watch)
         self._resolving: asyncio.Task[None] | None = None

@@ -8,6 +8,7 @@ dials again, and when, is decided by whoever keeps the peers.
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from typing import Final
 
@@ -79,7 +80,12 @@ class ZmqCarrier:
         return bound
 
     def dial(self, endpoint: str) -> Link:
-        channel = Dialled(self, endpoint)
+        try:
+            channel = Dialled(self, endpoint)
+        except zmq.ZMQError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            raise OSError("no file descriptor is left for another connection") from error
         self._dialled.add(channel)
         return channel
 
@@ -115,7 +121,8 @@ class ZmqCarrier:
         if self._listener is not None:
             self._listener.shut(LINGER_MS)
             self._listener = None
-        self.context.term()
+        # Not `term`: it would wait for ever for a socket that somebody has forgotten, and the loop with it.
+        self.context.destroy(LINGER_MS)
 
     def report_lost(self, link: Link, reason: str) -> None:
         """Soon: never from inside a call of the core."""

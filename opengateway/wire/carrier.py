@@ -37,7 +37,8 @@ class Carrier(Protocol):
         """Listen; the port that was bound. Raises `errors.PortTaken`."""
 
     def dial(self, endpoint: str) -> Link:
-        """Begin to connect; frames may be sent at once. Raises `ValueError` for a bad endpoint."""
+        """Begin to connect; frames may be sent at once. Raises `ValueError` for a bad endpoint, `OSError`
+        where this machine has no room for another connection."""
 
     def send(self, link: Link, frame: bytes) -> bool:
         """False: not now, its queue is full, or it is gone (then `lost` follows)."""

@@ -130,7 +130,7 @@ class Wire:
         self._count["dials"] += 1
         try:
             link = self._carrier.dial(endpoint)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             self._fail(endpoint, str(error))
             return
         expected = expect or EVERYONE

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import uvloop
@@ -18,6 +22,8 @@ from opengateway.wire.messages import Chunks
 from opengateway.wire.relay import RelayLimits
 
 PATIENCE_S = 20.0
+ROOM = 32
+"""Descriptors that can still be had at first; one dial takes fewer than ten."""
 
 
 class Node:
@@ -218,5 +224,48 @@ def test_a_peer_that_dies_is_noticed_by_who_dialled_and_by_who_was_dialled() -> 
         await until(lambda: "down" in a.heard.kinds and "down" in c.heard.kinds, "both to notice")
         await a.wire.close()
         await c.wire.close()
+
+    asyncio.run(main())
+
+
+@contextmanager
+def none_left() -> Iterator[list[int]]:
+    """Every descriptor below the limit is taken; those in the list may be given back."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    first = os.open(os.devnull, os.O_RDONLY)
+    os.close(first)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (first + ROOM, hard))
+    taken: list[int] = []
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        yield taken
+    finally:
+        for one in taken:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("spare", range(5))
+def test_a_dial_without_descriptors_fails_with_a_sentence_and_the_node_can_end(spare: int) -> None:
+    async def main() -> None:
+        a, b, c = Node(Limits(dial_s=0.5)), Node(), Node()
+        for one in (a, b, c):
+            await one.start()
+        a.wire.dial(f"tcp://127.0.0.1:{b.port}")
+        await until(lambda: a.heard.events and b.heard.events, "a session")
+        with none_left() as taken:
+            for _ in range(spare):
+                os.close(taken.pop())
+            a.wire.dial(f"tcp://127.0.0.1:{c.port}")
+            await until(lambda: a.heard.events[-1] != a.heard.events[0], "what becomes of it")
+        if spare < 3:  # one for the socket, two for who watches it; with more ZeroMQ itself may try
+            assert a.heard.events[-1][0] == "failed"
+            assert "no file descriptor is left" in a.heard.last_words
+        a.wire.dial(f"tcp://127.0.0.1:{c.port}")
+        await until(lambda: c.id in {session.peer for session in a.wire.sessions()}, "the session")
+        for one in (a, b, c):
+            await one.wire.close()
 
     asyncio.run(main())
