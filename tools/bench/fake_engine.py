@@ -34,6 +34,8 @@ class Pace:
     burst: int
     interval: float
     """Seconds between two writes of one stream; 0 is as fast as it goes."""
+    first: float = 0.0
+    """Seconds before anything of an answer is there."""
 
 
 def chunk(delta: dict[str, str], reason: str | None = None) -> bytes:
@@ -75,6 +77,8 @@ class FakeEngine:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = orjson.loads(await request.read())
         tokens = body.get("max_tokens") or self._pace.chunks
+        if self._pace.first:
+            await asyncio.sleep(self._pace.first)
         if not body.get("stream"):
             return web.Response(body=self._short, content_type="application/json")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -113,6 +117,7 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, default=100, help="chunks of a streamed answer")
     parser.add_argument("--burst", type=int, default=1, help="chunks per write")
     parser.add_argument("--interval-ms", type=float, default=0.0, help="time between two writes of a stream")
+    parser.add_argument("--first-ms", type=float, default=0.0, help="time before an answer begins")
     given = parser.parse_args()
     new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
     if sys.platform != "win32":  # where uvloop has no build
@@ -120,7 +125,8 @@ def main() -> None:
 
         new_loop = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(serve(given.port, Pace(given.chunks, max(1, given.burst), given.interval_ms / 1000)))
+        pace = Pace(given.chunks, max(1, given.burst), given.interval_ms / 1000, given.first_ms / 1000)
+        runner.run(serve(given.port, pace))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ HANGS_S = 60.0
 class Tally:
     latencies_s: list[float] = field(default_factory=list)
     first_texts_s: list[float] = field(default_factory=list)
+    gaps_s: list[float] | None = None
+    """Between two texts of one stream, if that is asked for; 0 where they came together."""
     events: int = 0
     refused: int = 0
     """Told clearly that there is no room: an answer, but not the one that was wanted."""
@@ -63,6 +65,7 @@ class Client(asyncio.Protocol):
         self.body_at = -1
         self.length = -1
         self.first_text_at = 0.0
+        self.text_at = 0.0
         self.sent_at = 0.0
 
     def itself(self) -> Client:
@@ -76,6 +79,8 @@ class Client(asyncio.Protocol):
         self.answer += data
         if self.body_at < 0 and not self._read_head():
             return
+        if self.tally.gaps_s is not None:
+            self._note_gaps(self.tally.gaps_s, data)
         if self.stream and not self.first_text_at and FIRST_TEXT.search(self.answer, self.body_at):
             self.first_text_at = time.perf_counter()
         if self.length >= 0:
@@ -92,12 +97,21 @@ class Client(asyncio.Protocol):
                 self.tally.said = f"connection lost: {exc or 'closed'}"
             self.done.set_result(None)
 
+    def _note_gaps(self, gaps_s: list[float], data: bytes) -> None:
+        if texts := len(FIRST_TEXT.findall(data)):
+            now = time.perf_counter()
+            if self.text_at:
+                gaps_s.append(now - self.text_at)
+                texts -= 1
+            gaps_s += [0.0] * (texts - (0 if self.text_at else 1))
+            self.text_at = now
+
     def _send(self) -> None:
         if self.transport.is_closing():
             return
         self.answer.clear()
         self.body_at = self.length = -1
-        self.first_text_at = 0.0
+        self.first_text_at = self.text_at = 0.0
         self.sent_at = time.perf_counter()
         self.transport.write(self.request)
 
@@ -147,10 +161,11 @@ def request_bytes(url: str, body: dict[str, object], key: str) -> bytes:
 
 
 async def run(
-    url: str, body: dict[str, object], *, clients: int, seconds: float, key: str
+    url: str, body: dict[str, object], *, clients: int, seconds: float, key: str, gaps: bool = False
 ) -> dict[str, object]:
     parts = urllib.parse.urlsplit(url)
     request, tally, loop = request_bytes(url, body, key), Tally(), asyncio.get_running_loop()
+    tally.gaps_s = [] if gaps else None
     began = time.perf_counter()
     ends = []
     for _ in range(clients):
@@ -208,6 +223,7 @@ def told(tally: Tally, ends: list[asyncio.Future[None]], began: float, *, stream
         "events": tally.events,
         "latency_ms": quantiles_ms(tally.latencies_s),
         "ttft_ms": quantiles_ms(tally.first_texts_s) if stream else None,
+        "gap_ms": quantiles_ms(tally.gaps_s) if tally.gaps_s is not None else None,
     }
 
 
@@ -231,6 +247,7 @@ def main() -> None:
     parser.add_argument("--stream", action="store_true")
     parser.add_argument("--tokens", type=int, default=100, help="max_tokens of each request")
     parser.add_argument("--text", default="Say hello.")
+    parser.add_argument("--gaps", action="store_true", help="closed loop: also the time between two texts")
     parser.add_argument("--key", default="none")
     given = parser.parse_args()
     body: dict[str, object] = {
@@ -243,7 +260,14 @@ def main() -> None:
     if given.rate:
         work = run_open(given.url, body, rate=given.rate, seconds=given.seconds, key=given.key)
     else:
-        work = run(given.url, body, clients=given.clients, seconds=given.seconds, key=given.key)
+        work = run(
+            given.url,
+            body,
+            clients=given.clients,
+            seconds=given.seconds,
+            key=given.key,
+            gaps=given.gaps,
+        )
     try:
         import uvloop
 
