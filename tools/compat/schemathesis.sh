@@ -14,4 +14,4 @@ fi
 cd "$folder" # it keeps what it found beside it
 exec "$here/.venv/bin/python" "$here/tools/compat/with_node.py" "$folder/schemathesis/bin/st" run URL/openapi.json \
     --checks not_a_server_error,response_schema_conformance,content_type_conformance,status_code_conformance \
-    --phases examples,coverage,fuzzing --suppress-health-check too_slow --max-examples 100 "$@"
+    --phases examples,coverage,fuzzing --suppress-health-check too_slow --max-examples 100 --request-timeout 120 "$@"

@@ -124,6 +124,11 @@ def _settle_chat(body: dict[str, Any]) -> None:
         choose_tools(body)
     if "response_format" in body:
         check_format(body["response_format"])
+    if "max_completion_tokens" in body and "max_tokens" in body:
+        if body["max_tokens"] != body["max_completion_tokens"]:
+            why = "`max_tokens` is the older name of `max_completion_tokens`, and both are given"
+            raise BadRequest(why, hint="leave out `max_tokens`", param="max_tokens")
+        del body["max_tokens"]
     if body.get("top_logprobs") and not body.get("logprobs"):
         raise BadRequest("`top_logprobs` is given without `logprobs`", param="top_logprobs")
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from aiohttp import web
 
-HEADERS = "authorization, content-type, x-api-key, x-opengateway-scope, x-opengateway-stats"
+HEADERS = ("authorization", "content-type", "x-api-key")
+PREFIXES = ("x-opengateway-", "x-stainless-", "openai-")
+"""Headers that a page may send: ours, and those that OpenAI's own client adds to every request."""
+MOST_HEADERS = 40
 SHOWN = (
     "x-opengateway-request-id, x-opengateway-route, x-opengateway-node, x-opengateway-credits, retry-after"
 )
 REMEMBERED_S = "600"
+NAME = re.compile(r"[a-z0-9-]{1,64}")
 
 
 class Cors:
@@ -28,7 +33,7 @@ class Cors:
             status=204,
             headers={
                 "Access-Control-Allow-Methods": "GET, POST, DELETE",
-                "Access-Control-Allow-Headers": HEADERS,
+                "Access-Control-Allow-Headers": ", ".join((*HEADERS, *_ours(request))),
                 "Access-Control-Max-Age": REMEMBERED_S,
             },
         )
@@ -41,3 +46,10 @@ class Cors:
             assert origin is not None
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = SHOWN
+
+
+def _ours(request: web.Request) -> list[str]:
+    """Of the headers that the browser asks about, those that mean something here."""
+    asked = request.headers.get("Access-Control-Request-Headers", "").lower().split(",")[:MOST_HEADERS]
+    names = (name.strip() for name in asked)
+    return [name for name in names if name.startswith(PREFIXES) and NAME.fullmatch(name)]

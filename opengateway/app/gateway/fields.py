@@ -46,7 +46,8 @@ class Table(dict[str, Field]):
 
 
 NAME_LIMIT: Final = 200
-MOST_TOKENS: Final = (1 << 63) - 1
+MOST_TOKENS: Final = (1 << 31) - 1
+"""What engines count with: llama.cpp takes more for a negative number."""
 SEEDS: Final = (-(1 << 63), (1 << 63) - 1)
 MOST_CHOICES: Final = 128
 

@@ -57,11 +57,12 @@ def words(*known: str) -> Form:
 def stops(most: int) -> Form:
     def fits(value: Any) -> bool:
         many = value if isinstance(value, list) else [value]
-        return len(many) <= most and all(isinstance(one, str) for one in many)
+        return len(many) <= most and all(isinstance(one, str) and one for one in many)
 
-    one: Json = {"type": "string"}
+    # An empty one would stop before the first token.
+    one: Json = {"type": "string", "minLength": 1}
     schema = {"anyOf": [one, {"type": "array", "items": one, "maxItems": most}]}
-    return Form(f"a text or a list of up to {most} texts", schema, fits)
+    return Form(f"a text or a list of up to {most} texts, none of them empty", schema, fits)
 
 
 def texts(most: int, *, least: int = 1) -> Form:

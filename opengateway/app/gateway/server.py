@@ -19,7 +19,7 @@ from opengateway.app.gateway.errors import error_response, plain
 from opengateway.app.gateway.guard import Guard, check_token
 from opengateway.app.gateway.ollama_lines import ollama_refusal
 from opengateway.app.gateway.tls import server_context
-from opengateway.errors import ConfigInvalid, OpenGatewayError, PortTaken, Unauthorized
+from opengateway.errors import BadRequest, ConfigInvalid, OpenGatewayError, PortTaken, Unauthorized
 from opengateway.sections import HttpConfig
 from opengateway.units import MIB
 
@@ -164,10 +164,14 @@ class HttpServer:
                 if caller is not NOBODY:
                     request["caller"] = caller
             return await handler(request)
+        except web.HTTPMethodNotAllowed as error:
+            return said(self._named(error, request), {"Allow": ", ".join(sorted(error.allowed_methods))})
         except web.HTTPException as error:
             if error.status < 400:
                 raise
             return said(self._named(error, request))
+        except web.RequestPayloadError as error:  # no chunks, or not compressed as it says
+            return said(BadRequest(f"the body cannot be read: {error}"))
         except OpenGatewayError as error:
             return said(error)
         except (ConnectionError, TimeoutError) as error:
@@ -194,7 +198,7 @@ class HttpServer:
     def _named(self, error: web.HTTPException, request: web.Request) -> OpenGatewayError:
         hints = {
             404: "GET /v1/models and POST /v1/chat/completions are there",
-            405: f"{request.path} wants another method",
+            405: f"{request.path[:200]} wants {_wanted(error)}",
             413: f"a request may have {self._config.body_mib} MiB (http.body_mib)",
         }
         code = f"http_{error.status}"
@@ -202,6 +206,11 @@ class HttpServer:
         words = f"{request.method} {request.path[:200]}: {error.reason}"
         shown: OpenGatewayError = kind(words, hint=hints.get(error.status, ""))
         return shown
+
+
+def _wanted(error: web.HTTPException) -> str:
+    methods = error.allowed_methods if isinstance(error, web.HTTPMethodNotAllowed) else set()
+    return " or ".join(sorted(methods - {"HEAD"})) or "another method"
 
 
 async def _hang_up(app: web.Application) -> None:

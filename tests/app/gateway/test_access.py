@@ -147,6 +147,18 @@ def test_a_port_that_others_reach_is_not_opened_without_a_key(tmp_path: Path) ->
 # -- pages ------------------------------------------------------------------------------------
 
 
+def test_a_page_may_send_what_openais_own_client_adds_and_nothing_else(node: Node) -> None:
+    wanted = "content-type, x-stainless-os, OpenAI-Beta, x-opengateway-deadline, x-evil, x-stainless-\tbad"
+    given = {
+        "Origin": PAGE,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": wanted,
+    }
+    allowed = raw(node, "OPTIONS", CHAT, given)[1]["Access-Control-Allow-Headers"].split(", ")
+    ours = {"authorization", "content-type", "x-api-key", "x-opengateway-deadline"}
+    assert set(allowed) == ours | {"x-stainless-os", "openai-beta"}
+
+
 def test_a_page_that_is_named_may_ask_and_read(node: Node) -> None:
     status, headers, _ = raw(node, "OPTIONS", CHAT, {"Origin": PAGE, "Access-Control-Request-Method": "POST"})
     assert status == 204
