@@ -17,6 +17,11 @@ from actors.waiting import WaitingRoom
 from opengateway.errors import AllBusy, OpenGatewayError
 from opengateway.routing.market import Market, Place
 
+STOOD = 1.0
+"""Seconds in a peer's queue before a request looks around for another place, and between two looks."""
+WORTH = 2.0
+"""Seconds of expected waiting from which asking elsewhere is worth an OPEN, a round trip and a refusal."""
+
 
 @dataclass(slots=True)
 class Turns:
@@ -55,6 +60,10 @@ class InFlight:
     done: int = 0
     failed: int = 0
 
+    def standing(self, now: float) -> list[Job]:
+        """Our own that have stood in a peer's queue for a moment, and would stand there for some more."""
+        return [job for job in self.running if _stands(job, now)]
+
     def of_peers(self) -> int:
         """Jobs of peers that run here."""
         return sum(1 for job in self.running if job.origin is not None)
@@ -63,3 +72,13 @@ class InFlight:
         counts: dict[str, Any] = {"running": len(self.running), "queued": len(self.waiting)}
         counts["queued_by_class"] = self.waiting.by_class()
         return counts | {"done": self.done, "failed": self.failed} | self.market.counts()
+
+
+def _stands(job: Job, now: float) -> bool:
+    stream = job.stream
+    if job.origin is not None or stream.waits is None or stream.first_at is not None or stream.done:
+        return False
+    if job.broke is not None or job.twin is not None or job.twin_of is not None:
+        return False
+    eta = stream.waits.eta_s
+    return now - job.begun > STOOD and (eta is None or eta > WORTH)

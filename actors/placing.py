@@ -117,7 +117,8 @@ class Placing:
         else:
             job.served = choice.model
         flight.running[job], job.begun, job.at = place, now, place
-        job.brief, job.settle = self._searching and choice.others, False
+        job.brief = job.queued_too or (self._searching and choice.others)
+        job.settle = False
         flight.market.took(place, choice.model.name, now)
         if isinstance(place, str):
             job.note("sent", ring="local", node=place)

@@ -75,6 +75,8 @@ class Searching:
         key, market = sought.wanted, self._flight.market
         if quote is not None:
             market.quoted(quote, now)
+            for job in self._waiting(key):
+                job.looked = 0.0  # in whatever queue it stands: it looks again
             self.counters["slots_held"] += quote.held
             facts = {"free": quote.free, "held": quote.held, "start_s": quote.start_s}
             self._note(key, "quoted", sought.peer, **facts, position=quote.position)
@@ -102,7 +104,9 @@ class Searching:
                 self._act(key, search, search.due(now), now)
             else:
                 del self._going[key]
-        first = {_key(job): job for job in self._flight.waiting if job.origin is None}
+        # Who stands in the queue of a peer that said to be free first may be answered sooner elsewhere.
+        standing = self._flight.standing(now)
+        first = {_key(job): job for job in (*self._flight.waiting, *standing) if job.origin is None}
         for job in first.values():
             self.wanted(job)
 
@@ -135,8 +139,9 @@ class Searching:
                 del self._paused[next(iter(self._paused))]
 
     def _waiting(self, key: Wanted) -> list[Job]:
-        waiting = self._flight.waiting
-        return [job for job in waiting if job.origin is None and _key(job) == key]
+        """Here, or in the queue of a peer."""
+        jobs = (*self._flight.waiting, *self._flight.standing(time.monotonic()))
+        return [job for job in jobs if job.origin is None and _key(job) == key]
 
     def _note(self, key: Wanted, what: str, peer: NodeId, **facts: object) -> None:
         view = self._flight.market.peer(peer)

@@ -75,6 +75,10 @@ class Job:
     twin: Job | None = None
     """The same request at a second place, as the first token is late."""
     twin_of: Job | None = None
+    queued_too: bool = False
+    """Of a twin: the first place has it in its queue."""
+    looked: float = 0.0
+    """Monotonic seconds of the last look whether it need not stand in a peer's queue any longer."""
     alone_since: JobEnded | None = None
     """How it ended at the first place, while the second has still to speak."""
     broke: OpenGatewayError | None = None

@@ -9,11 +9,18 @@ from typing import Any
 import pytest
 from scheduler_bench import OTHER, PATIENCE, PEER, Bench
 
-from actors import placing
-from actors.messages import Dispatch, Job, JobEnded
+from actors import hedging, in_flight, placing
+from actors.messages import Dispatch, Job, JobEnded, Tick
 from opengateway.engines.contender import Contender
-from opengateway.engines.stream import Finished, Route, Stream
-from opengateway.errors import Cancelled, EngineFailed, WorkerLost
+from opengateway.engines.stream import Finished, Route, Stream, Waits
+from opengateway.errors import (
+    AllBusy,
+    Cancelled,
+    DeadlinePassed,
+    EngineFailed,
+    EngineUnavailable,
+    WorkerLost,
+)
 from opengateway.routing import first_tokens
 from opengateway.routing.first_tokens import FirstTokens
 from opengateway.units import NodeId
@@ -153,6 +160,96 @@ def test_nobody_is_asked_a_third_time_and_an_embedding_never_twice(bench: Bench)
     assert bench.lines["peers"].empty()
     counts = bench.jobs()
     assert (counts["running"], counts["failover"]["hedged"]) == (2, 1)
+
+
+# -- who stands in a queue ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No first token is late; who stands in a queue looks around at once."""
+    monkeypatch.setattr(first_tokens, "UNKNOWN", 1000.0)
+    monkeypatch.setattr(in_flight, "STOOD", 0.0)
+    monkeypatch.setattr(hedging, "STOOD", 0.0)
+
+
+def stands(bench: Bench, order: Dispatch, eta_s: float | None) -> None:
+    bench.io.call(order.job.stream.queued, Waits(2, eta_s))
+
+
+@pytest.mark.parametrize("eta_s", [60.0, None])
+@pytest.mark.usefixtures("patient")
+def test_who_stands_in_a_queue_is_answered_where_a_slot_is_free_and_leaves_the_queue(
+    bench: Bench, eta_s: float | None
+) -> None:
+    bench.peers(PEER, OTHER)
+    job = bench.submit()
+    first = Maker(bench, bench.dispatched())
+    stands(bench, first.order, eta_s)
+    second = Maker(bench, bench.dispatched())
+    assert second.order.peer != first.order.peer
+    assert second.order.job.brief
+    second.say("a")
+    assert read(bench, job) == ["a"]
+    assert first.cancelled
+    second.end()
+    assert read(bench, job) == []
+    counts = settled(bench)
+    assert counts["failover"].items() >= {"left_queues": 1, "hedged": 0, "hedges_won": 0}.items()
+
+
+@pytest.mark.usefixtures("patient")
+def test_who_was_refused_elsewhere_keeps_its_place_in_the_queue_and_asks_there_again_when_it_was_told_to(
+    bench: Bench,
+) -> None:
+    bench.peers(PEER, OTHER)
+    job = bench.submit()
+    first = Maker(bench, bench.dispatched())
+    stands(bench, first.order, 60.0)
+    second = Maker(bench, bench.dispatched())
+    refused_at = time.monotonic()
+    second.fail(DeadlinePassed("it would have to wait", retry_after=1.0))
+    again = Maker(bench, bench.dispatched())
+    assert again.order.peer == second.order.peer
+    assert time.monotonic() - refused_at >= 0.9
+    first.say("a")
+    first.end()
+    assert read(bench, job) == ["a"]
+    assert settled(bench)["failover"]["left_queues"] == 0
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_worker_that_pauses_sends_away_who_waits_and_another_answers(bench: Bench) -> None:
+    bench.peers(PEER, OTHER)
+    job = bench.submit()
+    first = Maker(bench, bench.dispatched())
+    stands(bench, first.order, 1.0)  # too soon to ask elsewhere
+    first.fail(EngineUnavailable("this node is paused: its owner is using the machine"))
+    second = Maker(bench, bench.dispatched())
+    assert second.order.peer != first.order.peer
+    second.say("a")
+    second.end()
+    assert read(bench, job) == ["a"]
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("eta_s", [60.0, 1.0])
+def test_who_is_full_is_not_asked_nor_anybody_for_a_second_of_waiting(bench: Bench, eta_s: float) -> None:
+    bench.peers(PEER, OTHER)
+    job = bench.submit()
+    if eta_s > in_flight.WORTH:
+        bench.ended(bench.dispatched(), AllBusy("full", retry_after=60.0))
+    stands(bench, bench.dispatched(), eta_s)
+    bench.io.run(_nothing(), PATIENCE)  # it stands there by now
+    bench.address.tell(Tick())
+    bench.jobs()
+    assert job.stream.waits is not None
+    assert job.twin is None
+    assert bench.lines["peers"].empty()
+
+
+async def _nothing() -> None:
+    """All that was called before has been done."""
 
 
 def test_a_late_second_that_lost_shows_nothing(bench: Bench) -> None:

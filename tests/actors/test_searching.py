@@ -10,11 +10,12 @@ from collections.abc import Iterator
 import pytest
 from scheduler_bench import ASKER, PATIENCE, PEER, PLACE, Bench
 
-from actors import placing
+from actors import hedging, in_flight, placing, searching
 from actors.kernel import Reply
 from actors.messages import DescribeTrace, FindQuote, Job, PeersChanged, QuoteCame, SeekSlots, SlotsReleased
+from opengateway.engines.stream import Waits
 from opengateway.errors import AllBusy, DeadlinePassed, NotEnoughCredit, OpenGatewayError
-from opengateway.routing import reserved
+from opengateway.routing import market, reserved
 from opengateway.routing.views import FREE, PeerView, Quotation, ServedModel
 from opengateway.units import NodeId
 
@@ -224,6 +225,35 @@ def test_a_search_that_finds_nobody_sends_it_to_the_queue_that_is_over_first(
     assert (order.job, order.peer) == (job, sought[1].peer)
     assert order.peer not in full
     assert not job.brief
+
+
+def test_who_stands_in_a_peers_queue_is_searched_for_and_goes_where_a_slot_is_held(
+    bench: Bench, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in (
+        (in_flight, "STOOD"),
+        (hedging, "STOOD"),
+        (market, "QUOTE_AGAIN"),
+        (market, "QUOTE_ANYWAY"),
+    ):
+        monkeypatch.setattr(module, name, 0.0)
+    monkeypatch.setattr(searching, "PAUSE", 0.0)
+    bench.peers(*FAR[:2])
+    job = bench.submit()
+    bench.ended(bench.dispatched(), AllBusy("full", retry_after=60.0))
+    there = bench.dispatched()
+    bench.io.call(job.stream.queued, Waits(1, 60.0))
+    sought = asked.next()
+    assert sought.peer != there.peer
+    quote(bench, sought, start_s=60.0)
+    again = asked.next()
+    assert again.peer == sought.peer
+    assert bench.lines["peers"].empty()
+    quote(bench, again, free=1, held=1)
+    order = bench.dispatched()
+    assert order.peer == sought.peer
+    assert order.job.twin_of is job
+    assert order.job.brief
 
 
 def test_a_peers_job_that_could_not_begin_in_its_time_is_refused_at_once(bench: Bench) -> None:
