@@ -5,8 +5,9 @@ so that what a test measures is where requests went and not how busy the machine
         Node(..., engine={"kind": "openai", "url": engines.url("fast"), "slots": 1})
         engines.served()  # {"fast": {"answers": 3, "tokens": 120, "most_at_once": 1}, ...}
 
-An answer has `max_tokens` tokens, "1 2 3 ...", streamed or whole; a text has as many tokens as words. Texts
-are embedded, and prompts read, at `READS` times the speed.
+An answer has `max_tokens` tokens, "1 2 3 ...", streamed or whole; one that is continued, as by vLLM, goes
+on counting. A text has as many tokens as words. Texts are embedded, and prompts read, at `READS` times the
+speed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from aiohttp import web
 MODEL = "paced"
 READS = 10.0
 PARENT_CHECK_S = 0.5
-DIMENSIONS = 4
+_LISTED = {"id": MODEL, "object": "model", "max_model_len": 8192, "owned_by": "vllm"}
 
 
 class Engines:
@@ -105,7 +106,7 @@ class Paced:
         return web.json_response({})
 
     async def _models(self, _: web.Request) -> web.Response:
-        listed = {"object": "list", "data": [{"id": MODEL, "object": "model", "max_model_len": 8192}]}
+        listed = {"object": "list", "data": [_LISTED]}
         return web.json_response(listed)
 
     @contextlib.asynccontextmanager
@@ -135,18 +136,19 @@ class Paced:
         name, body = request.match_info["name"], await request.json()
         chat = "messages" in body
         prompt = len(str(body["messages"] if chat else body["prompt"]).split())
+        before = _said(body)
         tokens, speed = int(body["max_tokens"]), self._speeds[name]
         usage = {"prompt_tokens": prompt, "completion_tokens": tokens, "total_tokens": prompt + tokens}
         start = time.monotonic() + self._late.get(name, 0.0) + prompt / (READS * speed)
 
         async def due(token: int) -> str:
             await asyncio.sleep(max(0.0, start + (token + 1) / speed - time.monotonic()))
-            return f" {token + 1}"
+            return f" {before + token + 1}"
 
         async with self._working(name, "answers") as counts:
             if not body.get("stream"):
                 await due(tokens - 1)
-                text = "".join(f" {token + 1}" for token in range(tokens))
+                text = "".join(f" {before + token + 1}" for token in range(tokens))
                 counts["tokens"] += tokens
                 return web.json_response(_event(chat, text, "stop", whole=True) | {"usage": usage})
             response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -158,6 +160,15 @@ class Paced:
                 end = _sse(_event(chat, "", "stop")) + _sse({"choices": [], "usage": usage})
                 await response.write(end + b"data: [DONE]\n\n")
         return response
+
+
+def _said(body: dict[str, Any]) -> int:
+    """Tokens that somebody else has given of this answer."""
+    going_on = body.get("continue_final_message") and not body.get("add_generation_prompt", True)
+    if "messages" in body:
+        return int(body["messages"][-1]["content"].split()[-1]) if going_on else 0
+    last = str(body["prompt"]).split()[-1:]
+    return int(last[0]) if last and last[0].isdigit() else 0
 
 
 def _event(chat: bool, text: str, reason: str | None, *, whole: bool = False) -> dict[str, Any]:

@@ -250,7 +250,7 @@ class Ollama:
         abilities |= offered & {"completion", "embedding", "tools", "vision", "insert"}
         if "completion" in offered:
             abilities |= {"chat", "logprobs"} if self._logprobs else {"chat"}
-            if fmt.continues(shown.template or "", offered):
+            if fmt.continues(shown.template or "", offered, shown.modelfile or ""):
                 abilities.add(CONTINUE)
         if "thinking" in offered:
             abilities.add("reasoning")

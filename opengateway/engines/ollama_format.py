@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import base64
+import re
 from collections.abc import Collection
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ _OPTIONS: Final = {
 _EFFORTS: Final = {"none": False, "minimal": False, "xhigh": "high"}
 """What Ollama has another word for; low, medium and high are its own."""
 _LOGPROBS_SINCE: Final = (0, 12, 11)
+_RENDERER: Final = re.compile(r"^RENDERER\s+\S", re.MULTILINE)
 OPTIONS_KNOWN: Final = frozenset(_OPTIONS) | {
     "messages", "tools", "stop", "response_format", "reasoning_effort", "logprobs", "top_logprobs",
 }  # fmt: skip
@@ -81,10 +83,14 @@ def gives_logprobs(version: Any) -> bool:
     return all(part.isdigit() for part in parts) and tuple(map(int, parts)) >= _LOGPROBS_SINCE
 
 
-def continues(template: str, capabilities: Collection[str]) -> bool:
+def continues(template: str, capabilities: Collection[str], modelfile: str = "") -> bool:
     """Whether a chat whose last message is the model's own is gone on with. Ollama cuts a template of the
-    old kind off behind `.Response`; one that writes all messages itself must leave the last one open."""
+    old kind off behind `.Response`; one that writes all messages itself must leave the last one open. Since
+    0.12 some models name a renderer, code of Ollama's own that goes before any template: some leave the last
+    message open, some end it, and nothing tells which."""
     if "thinking" in capabilities:  # where its thoughts would have ended, nobody knows
+        return False
+    if _RENDERER.search(modelfile):
         return False
     if ".Messages" in template:
         return "not $last" in template or "ne $i $last" in template

@@ -15,7 +15,7 @@ from opengateway.engines.openai_client import OpenAIClient
 from opengateway.engines.protocol import GenerateRequest, ModelInfo
 from opengateway.engines.resuming import CONTINUE
 from opengateway.engines.stream import Stream
-from opengateway.errors import EngineUnavailable
+from opengateway.errors import EngineUnavailable, RequestError
 
 SLOTS: Final = 8
 """Requests at once where the configuration does not say; such servers batch well beyond it."""
@@ -29,6 +29,9 @@ LLAMA_CPP: Final = "llamacpp"
 CONTINUING: Final = frozenset({LLAMA_CPP, "vllm", "sglang"})
 """Who, by what `owned_by` says, takes up an answer that another has begun. OpenAI's protocol has no words for
 that; the last two share theirs (`continue_final_message`)."""
+VLLM: Final = "vllm"
+VLLM_SINCE: Final = (0, 6, 4)
+"""0.6.3 says the beginning once more (its issue 10111); older ones do not know the word and begin anew."""
 
 
 class OpenAIServer:
@@ -54,6 +57,8 @@ class OpenAIServer:
         self._client = OpenAIClient(base, api_key)
         self._llama_cpp: frozenset[str] = frozenset()
         """Models that a llama.cpp serves there."""
+        self._continuing: frozenset[str] | None = None
+        """Of `CONTINUING`; None: not looked yet."""
 
     async def start(self) -> None:
         await self._client.open()
@@ -75,7 +80,10 @@ class OpenAIServer:
                 hint="engine.url must be the base of an OpenAI-compatible API, usually ending in /v1.",
             )
         items = [item for item in listed[:MAX_MODELS] if isinstance(item, dict) and item.get("id")]
-        found = [_info(item, self._abilities) for item in items]
+        if self._continuing is None:
+            old = any(item.get("owned_by") == VLLM for item in items) and await self._vllm_is_old()
+            self._continuing = CONTINUING - {VLLM} if old else CONTINUING
+        found = [_info(item, self._abilities, self._continuing) for item in items]
         self._llama_cpp = frozenset(str(item["id"]) for item in items if item.get("owned_by") == LLAMA_CPP)
         if not self._model:
             return found
@@ -83,6 +91,16 @@ class OpenAIServer:
         return [info for info in found if info.name == self._model] or [
             ModelInfo(name=self._model, abilities=self._abilities)
         ]
+
+    async def _vllm_is_old(self) -> bool:
+        """By its own word. Where it is not to be had (a proxy lets only /v1 through) it is taken to be new:
+        the first that can is of November 2024."""
+        try:
+            reply = await self._client.get_json("/version")
+            given = str(reply["version"]).partition("+")[0].split(".")[:3]
+            return tuple(int("".join(filter(str.isdigit, part)) or 0) for part in given) < VLLM_SINCE
+        except (RequestError, KeyError, TypeError, ValueError):
+            return False
 
     async def generate(self, request: GenerateRequest, stream: Stream) -> None:
         model = request.model or self._model
@@ -108,13 +126,13 @@ class OpenAIServer:
         return await never
 
 
-def _info(item: dict[str, Any], abilities: frozenset[str]) -> ModelInfo:
+def _info(item: dict[str, Any], abilities: frozenset[str], continuing: frozenset[str]) -> ModelInfo:
     """vLLM tells `max_model_len`, llama.cpp a `meta` object, LM Studio `max_context_length`."""
     found = item.get("meta")
     meta = found if isinstance(found, dict) else {}
     lengths = (item.get("max_model_len"), item.get("max_context_length"), meta.get("n_ctx"))
     parameters, size = meta.get("n_params"), meta.get("size")
-    told = _told(item) | ({CONTINUE} if item.get("owned_by") in CONTINUING else set())
+    told = _told(item) | ({CONTINUE} if item.get("owned_by") in continuing else set())
     return ModelInfo(
         name=str(item["id"])[:200],
         context=next((n for n in lengths if isinstance(n, int) and n > 0), 0),

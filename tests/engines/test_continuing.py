@@ -108,6 +108,39 @@ def test_vllm_is_asked_in_its_own_words_and_blanks_at_the_seam_are_not_doubled()
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(
+    ("version", "can"),
+    [
+        ("0.6.4", True),
+        ("0.11.2rc1.dev5+gabcdef", True),
+        ("0.6.4.post1", True),
+        ("0.6.3.post1", False),
+        ("0.5.9", False),
+        ("", True),
+    ],
+)
+def test_a_vllm_that_would_say_the_beginning_once_more_is_not_said_to_continue(
+    version: str, *, can: bool
+) -> None:
+
+    async def main() -> None:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            if request.path == "/version":
+                return web.json_response(
+                    {"version": version} if version else {}, status=200 if version else 404
+                )
+            return web.json_response({"data": [{"id": "m", "owned_by": "vllm"}]})
+
+        async with serving(answer) as url:
+            server = OpenAIServer(url)
+            await server.start()
+            [info] = await server.models()
+            await server.close()
+        assert ("continue" in info.abilities) == can
+
+    asyncio.run(main())
+
+
 def test_a_server_that_may_not_know_how_is_not_said_to_continue() -> None:
 
     async def main() -> None:
@@ -148,3 +181,4 @@ def test_ollama_continues_where_the_template_leaves_the_last_message_open(
 ) -> None:
     assert continues(template, ["completion"]) == can
     assert not continues(template, ["completion", "thinking"])
+    assert not continues(template, ["completion"], "FROM /blob\nTEMPLATE x\nRENDERER qwen3-coder\n")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import http.client
 import json
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lab.hosts import Host
 from lab.namespaces import FOLDER
@@ -16,12 +18,34 @@ from lab.namespaces import FOLDER
 _NEW_NET = 0x40000000  # CLONE_NEWNET
 LIMIT_S = 20.0
 
+T = TypeVar("T")
+
 
 def ask(
     host: Host, home: Path, path: str, body: dict[str, Any] | None = None, limit_s: float = LIMIT_S
 ) -> Any:
     """The node's answer: JSON, or text where it is none. Raises `OSError` while nobody answers."""
-    found: list[Any] = []
+    return within(host, lambda: _http(home, path, body, limit_s))
+
+
+def listen(
+    host: Host, home: Path, path: str, body: dict[str, Any], heard: Callable[[str], None], limit_s: float
+) -> None:
+    """A streamed answer, line by line as it comes. Raises `OSError`."""
+
+    def read() -> None:
+        with contextlib.closing(_connection(home, limit_s)) as line:
+            line.request("POST", path, json.dumps({**body, "stream": True}), _headers(home))
+            for raw in line.getresponse():
+                if text := raw.decode().strip():
+                    heard(text)
+
+    within(host, read)
+
+
+def within(host: Host, call: Callable[[], T]) -> T:
+    """What it returns there. Raises `OSError` for whatever it raises."""
+    found: list[T | Exception] = []
 
     def inside() -> None:
         # A thread's network is its own, and ends with it. os.setns came with Python 3.12 only.
@@ -29,7 +53,7 @@ def ask(
         try:
             if ctypes.CDLL(None, use_errno=True).setns(there, _NEW_NET):
                 raise OSError(ctypes.get_errno(), "setns")
-            found.append(_http(home, path, body, limit_s))
+            found.append(call())
         except Exception as error:
             found.append(error)
         finally:
@@ -38,20 +62,25 @@ def ask(
     thread = threading.Thread(target=inside)
     thread.start()
     thread.join()
-    if isinstance(found[0], Exception):
-        raise OSError(f"{host.name}: {found[0]}") from found[0]
-    return found[0]
+    [answer] = found
+    if isinstance(answer, Exception):
+        raise OSError(f"{host.name}: {answer}") from answer
+    return answer
+
+
+def _connection(home: Path, limit_s: float) -> http.client.HTTPConnection:
+    where = json.loads((home / "run" / "node.json").read_text())["http"]
+    return http.client.HTTPConnection(where.removeprefix("http://"), timeout=limit_s)
+
+
+def _headers(home: Path) -> dict[str, str]:
+    token = (home / "run" / "control.token").read_text().strip()
+    return {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
 
 def _http(home: Path, path: str, body: dict[str, Any] | None, limit_s: float) -> Any:
-    where = json.loads((home / "run" / "node.json").read_text())["http"]
-    token = (home / "run" / "control.token").read_text().strip()
-    line = http.client.HTTPConnection(where.removeprefix("http://"), timeout=limit_s)
-    try:
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        line.request("POST" if body else "GET", path, json.dumps(body) if body else None, headers)
+    with contextlib.closing(_connection(home, limit_s)) as line:
+        line.request("POST" if body else "GET", path, json.dumps(body) if body else None, _headers(home))
         answer = line.getresponse()
         text = answer.read().decode()
-    finally:
-        line.close()
     return json.loads(text) if "json" in (answer.headers["content-type"] or "") else text

@@ -16,40 +16,15 @@ from typing import Any
 import pytest
 from lab.hosts import Lab
 from lab.inside import ask
-from lab.internet import AMERICA, ASIA, EUROPE, Internet, Site, three_regions, tun_unavailable
-from lab.whole_node import COMMAND_LIMIT_S, Node, until
+from lab.internet import ASIA, EUROPE, Internet, Site, tun_unavailable
+from lab.nat_world import PORT, World, path, peers, reach
+from lab.whole_node import until
 
 pytestmark = [
     pytest.mark.lab,
     pytest.mark.timeout(180),
     pytest.mark.skipif(bool(tun_unavailable()), reason=tun_unavailable()),
 ]
-
-PORT = 11436
-NETWORK = {"name": "lab", "secret": "a private network may use the pocket model anywhere"}
-
-
-class World:
-    """Two servers, and homes that know their addresses and nothing else."""
-
-    def __init__(self, lab: Lab, folder: Path) -> None:
-        self.net: Internet = three_regions(lab)
-        self.folder = folder
-        self.nodes: list[Node] = []
-        self.servers = [self.net.server("ada", EUROPE), self.net.server("ben", AMERICA)]
-        self.ada, self.ben = (self.node(site) for site in self.servers)
-
-    def node(self, site: Site, engine: str = "none", **sections: Any) -> Node:
-        others = [f"{server.address}:{PORT}" for server in self.servers if server is not site]
-        wire = {"port": PORT, "bootstrap": others}
-        node = Node(site.host, self.folder / site.name, engine, network=NETWORK, wire=wire, **sections)
-        node.name = site.host.name
-        self.nodes.append(node)
-        return node
-
-    def start(self) -> None:
-        for starting in [node.start() for node in self.nodes]:
-            assert starting.wait(COMMAND_LIMIT_S) == 0
 
 
 @pytest.fixture
@@ -85,21 +60,6 @@ class Router:
                 self.net.unforward(self.home, wanted["outer"] or PORT)
             self.process.stdin.write(f"{self.home.address}\n")
             self.process.stdin.flush()
-
-
-def reach(node: Node) -> dict[str, str]:
-    found: dict[str, str] = ask(node.host, node.home, "/node/status")["reachability"]
-    return found
-
-
-def peers(node: Node) -> dict[str, dict[str, Any]]:
-    """Those it has a session with, by name. Over HTTP: a router must not wait while a command starts."""
-    listed = ask(node.host, node.home, "/node/peers")["peers"]
-    return {peer["name"]: peer for peer in listed if peer["state"] == "up"}
-
-
-def path(node: Node, other: Node) -> str:
-    return str(peers(node).get(other.name, {}).get("path", ""))
 
 
 def test_two_homes_behind_nat_one_symmetric_answer_each_other_through_a_relay(world: World) -> None:
