@@ -227,7 +227,7 @@ class Discovery(Actor[DiscoveryMessage]):
             case Announced(asked, endpoints):
                 model = self._asked.get(asked)
                 if model is not None and not self._seeking.enough(model):
-                    self._registry.tell(Found(endpoints))
+                    self._registry.tell(Found(endpoints, sought=bool(model)))
             case Located(here):
                 self._registry.tell(Seen(here))
             case Published(copies):

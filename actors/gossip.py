@@ -30,6 +30,8 @@ class _Heard:
     minute: float = 0.0
     kinds: Counter[str] | None = None
     asked_at: float = float("-inf")
+    sought_at: float = float("-inf")
+    """The same of a question for more than company."""
     answers: int = 0
     """How many answers are due."""
 
@@ -45,14 +47,18 @@ class Gossip:
 
     def say(self, peer: NodeId, message: Message) -> None:
         if self._send(peer, message) and isinstance(message, SeekPeers | SeekNode):
-            heard = self._heard.setdefault(peer, _Heard())
-            heard.asked_at, heard.answers = time.monotonic(), min(heard.answers + 1, PER_MINUTE)
+            self._asked(peer, sought=isinstance(message, SeekNode) or bool(message.model))
             self.counters["asked"] += 1
 
     def expect(self, peer: NodeId) -> None:
         """It will say whom it spoke of, unasked."""
+        self._asked(peer, sought=True)
+
+    def _asked(self, peer: NodeId, *, sought: bool) -> None:
         heard = self._heard.setdefault(peer, _Heard())
         heard.asked_at, heard.answers = time.monotonic(), min(heard.answers + 1, PER_MINUTE)
+        if sought:
+            heard.sought_at = heard.asked_at
 
     def heard(self, peer: NodeId, message: PeerMessage) -> None:
         now, heard = time.monotonic(), self._heard.setdefault(peer, _Heard())
@@ -65,7 +71,9 @@ class Gossip:
         elif isinstance(message, Peers) and not self._was_due(heard, now):
             self.counters["unasked"] += 1
         else:
-            self._registry.tell(PeerSaid(peer, message))
+            # Not every question is answered, so which one this answers nobody can say.
+            sought = isinstance(message, Peers) and now - heard.sought_at <= ANSWER_WITHIN_S
+            self._registry.tell(PeerSaid(peer, message, sought))
 
     def lost(self, peer: NodeId) -> None:
         self._heard.pop(peer, None)

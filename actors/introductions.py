@@ -24,10 +24,10 @@ from opengateway.discovery.addresses import (
     reachable_from,
     through,
 )
+from opengateway.discovery.company import ENOUGH, PLENTY
 from opengateway.discovery.hints import Hints
 from opengateway.discovery.peers import PeerBook
 from opengateway.discovery.record import RecordRefused
-from opengateway.discovery.seeking import COMPANY
 from opengateway.discovery.topics import RINGS, place_of
 from opengateway.discovery.whereabouts import Whereabouts, open_whereabouts
 from opengateway.errors import UnknownRegion
@@ -50,6 +50,9 @@ class Introductions:
     """Here may be a DHT node."""
     unwanted: set[NodeId]
     hints: Hints = field(default_factory=Hints)
+    """For company."""
+    sought: Hints = field(default_factory=Hints)
+    """Who may serve a model that is wanted here."""
     refused: Counter[str] = field(default_factory=Counter)
     """What was heard and not believed, by reason."""
 
@@ -69,16 +72,16 @@ class Introductions:
 
     def take(self, news: Found | Located | PeerSaid | Introduce) -> None:
         match news:
-            case Found(endpoints):
-                self.found(endpoints)
+            case Found(endpoints, sought):
+                self.found(endpoints, sought=sought)
             case Located(here):
-                self.learn(here)
-            case PeerSaid(peer, said):
-                self.heard(peer, said)
+                self.learn(here, sought=True)
+            case PeerSaid(peer, said, sought):
+                self.heard(peer, said, sought=sought)
             case Introduce(peer, others):
                 self._introduce(peer, others)
 
-    def heard(self, peer: NodeId, said: PeerMessage) -> None:
+    def heard(self, peer: NodeId, said: PeerMessage, *, sought: bool = False) -> None:
         session = self.roster.sessions.get(peer)
         if session is None:
             return
@@ -91,7 +94,7 @@ class Introductions:
                 self._point(session, NodeId(said.node))
             case Peers(whereabouts=items):
                 for data in items:
-                    self._introduced(data)
+                    self._introduced(data, sought=sought)
 
     def _here(self, session: Session, data: bytes) -> None:
         here = self._read(data, of=session)
@@ -143,10 +146,10 @@ class Introductions:
         here = self._read(session.whereabouts, of=session)
         return here is not None and (here.public or self.own.private)
 
-    def _introduced(self, data: str | bytes) -> None:
+    def _introduced(self, data: str | bytes, *, sought: bool) -> None:
         here = self._read(data) if isinstance(data, bytes) else None
         if here is not None:
-            self.learn(here)
+            self.learn(here, sought=sought)
 
     def _read(self, data: bytes, of: Session | None = None) -> Whereabouts | None:
         """`of`: whoever must have signed it, whose clock is known."""
@@ -159,8 +162,9 @@ class Introductions:
 
     # -- what is done about it -------------------------------------------------------------------
 
-    def learn(self, here: Whereabouts) -> None:
-        """A node's own signed word of where it is, whoever brought it. Who has said goodbye since is not
+    def learn(self, here: Whereabouts, *, sought: bool = False) -> None:
+        """A node's own signed word of where it is, whoever brought it; `sought`: for more than
+        company. Who has said goodbye since is not
         brought back by it (the book's tombstone), nor whom the owner sent away."""
         if here.node_id == self.own.identity.node_id or here.node_id in self.unwanted:
             return
@@ -169,20 +173,27 @@ class Introductions:
             return
         relays = [text for text in here.relays if self.worth_a_dial((parse_relay(text)[1],))]
         places = [*self.worth_a_dial(here.endpoints), *through(relays, here.node_id)]
-        # Whoever has company asks for those who serve something, and wants a session with them all the same.
-        sought = len(self.roster.sessions) >= COMPANY
         now = self.own.now_ms()
         if places and not self.book.heard(here.node_id, places, seq=here.seq, now_ms=now, sought=sought):
             self.refused["not_entered"] += 1
 
-    def found(self, endpoints: Iterable[str]) -> None:
-        """Endpoints without a name."""
-        self.hints.add(self.worth_a_dial(endpoints), now=time.monotonic())
+    def found(self, endpoints: Iterable[str], *, sought: bool = False) -> None:
+        """Endpoints without a name. `sought`: under the topic of a model that is wanted here."""
+        hints = self.sought if sought else self.hints
+        hints.add(self.worth_a_dial(endpoints), now=time.monotonic())
 
-    def dials(self) -> list[str]:
+    def dials(self, company: int) -> list[str]:
+        """Which of them to dial now. `company`: sessions, and dials under way."""
+        if not len(self.sought) and not len(self.hints):
+            return []
         known = {text for peer in self.book if peer.connected for text in peer.places}
         known.update(self.own.endpoints())
-        return self.hints.take(HINTS_AT_ONCE, now=time.monotonic(), known=known) if len(self.hints) else []
+        now = time.monotonic()
+        taken: list[str] = []
+        for hints, limit in ((self.sought, PLENTY), (self.hints, ENOUGH)):
+            room = min(HINTS_AT_ONCE, limit - company) - len(taken)
+            taken += hints.take(max(room, 0), now=now, known=known)
+        return taken
 
     def worth_a_dial(self, endpoints: Iterable[str]) -> list[str]:
         near, local = near_networks(), self.own.host_is_local

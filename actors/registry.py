@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from actors import peer_table
-from actors.connecting import DIALS, Connecting
+from actors.connecting import Connecting
+from actors.dialling import Dialling
 from actors.introductions import Introductions
 from actors.kernel import Actor, Address
 from actors.messages import (
@@ -25,7 +26,6 @@ from actors.messages import (
     DescribeSelf,
     DhtEntry,
     DhtUp,
-    Dial,
     DialFailed,
     Disconnect,
     DiscoveryMessage,
@@ -33,7 +33,6 @@ from actors.messages import (
     HangUp,
     Introduce,
     LeftLink,
-    Locate,
     Located,
     Measured,
     Paused,
@@ -57,7 +56,6 @@ from actors.messages import (
 )
 from actors.own_record import OwnRecord
 from actors.roster import Roster
-from actors.upgrades import Upgrades
 from actors.wanted import Wanted
 from opengateway.discovery.peer_cache import PeerCache
 from opengateway.discovery.peers import PeerBook
@@ -72,10 +70,6 @@ SAVE_EVERY = 10.0
 """Seconds between writes of the peer cache; a crash forgets at most who was met in the last ten."""
 ADDRESS_CHECK = 2.0
 """Seconds between looks at our own addresses: a laptop that changes networks is found again soon."""
-LOCATE_AFTER = 3
-"""Dials in vain after which the DHT is asked where a peer is now, and again after as many; one of our peers,
-another one each time, is asked from the second on."""
-LOCATE_ASKED = 3
 BYE = ("it said goodbye", "it left")
 
 
@@ -103,9 +97,12 @@ class Registry(Actor[RegistryMessage]):
         self._book = PeerBook(own.identity.node_id, given_up=given_up)
         self._roster = Roster(own.region.code, own.private)
         self._wanted = Wanted.of(bootstrap, given_up)
-        self._upgrades = Upgrades()
         self._connecting = Connecting(
-            self._roster, self._book, self._wanted, tell_wire=swarm_peer.tell, locate=self._locate
+            self._roster,
+            self._book,
+            self._wanted,
+            tell_wire=swarm_peer.tell,
+            locate=self._locate,
         )
         self._unwanted = self._connecting.unwanted
         self._introductions = Introductions(
@@ -115,6 +112,15 @@ class Registry(Actor[RegistryMessage]):
             say=lambda peer, message: swarm_peer.tell(Say(peer, message)),
             dht_entry=lambda host, port: discovery.tell(DhtEntry(host, port)),
             unwanted=self._unwanted,
+        )
+        self._dialling = Dialling(
+            own,
+            self._roster,
+            self._book,
+            self._wanted,
+            self._introductions,
+            tell_wire=swarm_peer.tell,
+            ask_dht=discovery.tell,
         )
         self._saved = self._looked = time.monotonic()
 
@@ -142,11 +148,11 @@ class Registry(Actor[RegistryMessage]):
                 if sighting.node_id not in self._unwanted:
                     self._roster.on_link.add(sighting.node_id)
                     self._book.seen(sighting.node_id, sighting.endpoints, now_ms=self._now_ms())
-                    self._dial_due()
+                    self._dialling.due()
             case LeftLink(peer):
                 self._roster.on_link.discard(peer)  # a rumour: its session says whether it is gone
             case DialFailed(endpoint, reason):
-                self._dial_failed(endpoint, reason)
+                self._dialling.failed(endpoint, reason)
             case Reached():
                 self._own.reached = message
                 self._advertise()
@@ -166,10 +172,10 @@ class Registry(Actor[RegistryMessage]):
                 self._roster.machine = machine
             case Succeeded(old, new):
                 self._connecting.succeeded(old, new, self._now_ms())
-                self._dial_due()
+                self._dialling.due()
             case Found() | Located() | PeerSaid() | Introduce():
                 self._introductions.take(message)
-                self._dial_due()
+                self._dialling.due()
             case DhtUp(port):
                 self._own.dht_port = port
                 self._advertise()
@@ -250,16 +256,15 @@ class Registry(Actor[RegistryMessage]):
         if self._own.whereabouts != before:
             self._introductions.moved()
 
-    # -- dialling ------------------------------------------------------------------------------
+    def _locate(self, peer: NodeId) -> bool:
+        return self._dialling.locate(peer)
+
+    # -- time ----------------------------------------------------------------------------------
 
     def _tick(self) -> None:
         self.address.tell_later(TICK, Tick(), replace=True)
         now = time.monotonic()
-        self._dial_due()
-        self._dial_wanted()
-        for dial in self._upgrades.due(self._roster.sessions.values()):
-            self._swarm_peer.tell(dial)
-        self._wanted.expire()
+        self._dialling.tick()
         if now - self._looked > ADDRESS_CHECK:
             self._looked = now
             record = self._own.record
@@ -271,30 +276,3 @@ class Registry(Actor[RegistryMessage]):
         if now - self._saved > SAVE_EVERY:
             self._saved = now
             self._cache.save(self._book)
-
-    def _dial_due(self) -> None:
-        now = self._now_ms()
-        for dial in self._book.due(now, company=len(self._roster.sessions)):
-            self._book.dialled(dial, now_ms=now)
-            for endpoint in dial.endpoints[:DIALS]:
-                self._swarm_peer.tell(Dial(endpoint, dial.node_id))
-            peer = self._book.get(dial.node_id)
-            if peer is not None and peer.answered_ms and peer.failures > 1:  # it may have moved
-                self._introductions.seek(dial.node_id, 1)
-                if peer.failures % LOCATE_AFTER == 0:
-                    self._locate(dial.node_id)
-        for endpoint in self._introductions.dials():
-            self._swarm_peer.tell(Dial(endpoint))
-
-    def _locate(self, peer: NodeId) -> bool:
-        asked = self._introductions.seek(peer, LOCATE_ASKED)
-        return bool(self._own.dht_port and self._discovery.tell(Locate(peer))) or asked
-
-    def _dial_wanted(self) -> None:
-        reached = {session.endpoint for session in self._roster.sessions.values()}
-        for endpoint, expect in self._wanted.due(reached):
-            self._swarm_peer.tell(Dial(endpoint, expect))
-
-    def _dial_failed(self, endpoint: str, reason: str) -> None:
-        self._roster.dial_errors[endpoint] = reason
-        self._wanted.failed(endpoint, reason)

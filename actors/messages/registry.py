@@ -136,6 +136,8 @@ class Found:
     """Somebody may be at these endpoints, say strangers: hostile until the handshake."""
 
     endpoints: tuple[str, ...]
+    sought: bool = False
+    """They serve a model that is wanted here; else they are company."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,8 @@ class PeerSaid:
 
     peer: NodeId
     said: PeerMessage
+    sought: bool = False
+    """It answers a question for those who serve a model, or for one node; else for company."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ import random
 from collections.abc import Container, Iterable, Iterator
 
 from opengateway.discovery.addresses import is_place
-from opengateway.discovery.known_peer import ADDRESS_LIMIT, Dial, Peer, Place
+from opengateway.discovery.company import COMPANY, ENOUGH, LEISURE_MS, PLENTY, UnderWay
+from opengateway.discovery.known_peer import ADDRESS_LIMIT, RELAYED_BY, Dial, Peer, Place
 from opengateway.discovery.redial import FIRST_REDIAL_MS, FRESH_MS, redial_wait_ms
 from opengateway.units import NodeId
 
@@ -33,14 +34,6 @@ DEPARTED_REDIAL_MS = 60 * 60 * 1000
 at once, neither would ever look for the other."""
 
 DIALS_AT_ONCE = 8
-
-ENOUGH = 16
-"""Sessions with which nobody else is dialled for company. Each costs its pings: without a limit every node of
-a link would have one with every other, and spend more on nothing with each that joins. With 16 that each node
-chooses, and as many that choose it, a network of any size hangs together."""
-
-PLENTY = 2 * ENOUGH
-"""Sessions with which nobody is dialled either who was asked for because he may serve what is wanted here."""
 
 
 class PeerBook:
@@ -64,6 +57,9 @@ class PeerBook:
         """For the cache: whose row to write, or to delete when it is no longer here."""
         self.refused = 0
         """Sightings not entered: table full, departed, or not an endpoint."""
+        self.under_way = UnderWay()
+        self._leisure_ms = 0
+        """When the next peer may be dialled of those that are no hurry."""
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -109,6 +105,8 @@ class PeerBook:
         peer = self._enter(node_id, now_ms, answered=True)
         if peer is None:
             return
+        self.under_way.over(node_id)
+        self.under_way.over(endpoint)
         peer.connected, peer.answered_ms = True, now_ms
         peer.failures = peer.departed_ms = 0
         if is_place(endpoint):
@@ -141,9 +139,10 @@ class PeerBook:
     def missed(self, peer: Peer, company: int, now_ms: int) -> bool:
         """Whether a session with this peer is wanted by a node that has `company` sessions. Whoever was lost
         lately always is: it was one of them."""
-        if company < ENOUGH or 0 <= now_ms - peer.answered_ms < FRESH_MS:
-            return True
-        return peer.sought and company < PLENTY
+        return _lost_lately(peer, now_ms) or company < (PLENTY if peer.sought else ENOUGH)
+
+    def _only_company(self, peer: Peer, now_ms: int) -> bool:
+        return not peer.sought and not _lost_lately(peer, now_ms)
 
     def follow(self, old: NodeId, new: NodeId, *, now_ms: int) -> None:
         """A node goes on with a new key, perhaps where it was."""
@@ -154,7 +153,7 @@ class PeerBook:
 
     def due(self, now_ms: int, *, room: int = DIALS_AT_ONCE, company: int = 0) -> tuple[Dial, ...]:
         """Whom to dial now, at most `room`, those who answered most recently first; `company` is how many
-        sessions there are. Changes nothing."""
+        sessions there are, to which the dials under way are added. Changes nothing."""
         ready = [
             peer
             for peer in self._peers.values()
@@ -165,7 +164,21 @@ class PeerBook:
             and self.missed(peer, company, now_ms)
         ]
         ready.sort(key=lambda peer: (-peer.answered_ms, -peer.last_seen_ms))
-        return tuple(Dial(peer.node_id, peer.endpoints()) for peer in ready[:room])
+        company += self.under_way.count(now_ms)
+        leisure = now_ms >= self._leisure_ms or self._leisure_ms > now_ms + 2 * LEISURE_MS
+        chosen: list[Peer] = []
+        for peer in ready[: len(ready) if room else 0]:
+            if not self.missed(peer, company, now_ms):
+                continue
+            if COMPANY <= company < ENOUGH and self._only_company(peer, now_ms):
+                if not leisure:
+                    continue
+                leisure = False
+            chosen.append(peer)
+            company += 1
+            if len(chosen) == room:
+                break
+        return tuple(Dial(peer.node_id, peer.endpoints()) for peer in chosen)
 
     def next_due_ms(self) -> int | None:
         """When `due` has something next; None if nothing is scheduled."""
@@ -178,6 +191,10 @@ class PeerBook:
         if peer is None:
             return
         peer.dialled_ms = now_ms
+        if not peer.failures:  # whoever has not answered the last time is not counted on
+            self.under_way.began(dial.node_id, dial.endpoints[:RELAYED_BY], now_ms=now_ms)
+        if self._only_company(peer, now_ms):
+            self._leisure_ms = now_ms + int(LEISURE_MS * (0.5 + self._chance.random()))
         since_ms = now_ms - peer.answered_ms if peer.answered_ms else None
         peer.dial_at_ms = now_ms + redial_wait_ms(peer.failures, self._chance.random(), since_ms)
         if peer.departed_ms:
@@ -253,3 +270,7 @@ class PeerBook:
         if not peer.connected:
             peer.failures = 0
             peer.dial_at_ms = min(peer.dial_at_ms, max(now_ms, peer.dialled_ms + FIRST_REDIAL_MS))
+
+
+def _lost_lately(peer: Peer, now_ms: int) -> bool:
+    return 0 <= now_ms - peer.answered_ms < FRESH_MS

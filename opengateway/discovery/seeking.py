@@ -11,10 +11,8 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from opengateway.discovery.company import COMPANY
 from opengateway.discovery.topics import RINGS
-
-COMPANY = 8
-"""Peers of any kind that a node wants: with eight random ones a network of a million hangs together."""
 
 WORKERS = 3
 """Peers that serve a wanted model: one to ask, one to fail over to, one in case both are busy."""

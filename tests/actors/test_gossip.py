@@ -9,7 +9,7 @@ import pytest
 from actors.gossip import ANSWER_WITHIN_S, PER_MINUTE, Gossip
 from actors.messages import PeerSaid
 from opengateway.identity import Identity
-from opengateway.wire.peer_messages import Here, Peers, SeekPeers
+from opengateway.wire.peer_messages import Here, Peers, SeekNode, SeekPeers
 
 PEER, OTHER = Identity.generate().node_id, Identity.generate().node_id
 QUESTION = SeekPeers("", "world", "", 8)
@@ -49,6 +49,19 @@ def test_an_answer_is_heard_only_where_a_question_was_asked(clock: list[float]) 
     listener.heard(PEER, ANSWER)
     assert [said.peer for said in desk.told] == [PEER]
     assert listener.counters["unasked"] == 3
+
+
+def test_who_is_named_for_company_is_not_sought_and_who_serves_something_is(clock: list[float]) -> None:
+    """An answer that came once there was company counted as sought, and each of them was dialled."""
+    listener, desk = gossip()
+    questions = QUESTION, SeekPeers("llama", "world", "", 8), SeekNode(OTHER)
+    for question in questions:
+        listener.say(PEER, question)
+        listener.heard(PEER, ANSWER)
+        clock[0] += ANSWER_WITHIN_S + 1
+    listener.expect(PEER)
+    listener.heard(PEER, ANSWER)
+    assert [said.sought for said in desk.told] == [False, True, True, True]
 
 
 def test_a_question_that_could_not_be_sent_waits_for_no_answer(clock: list[float]) -> None:

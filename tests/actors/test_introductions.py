@@ -11,6 +11,7 @@ from actors.introductions import HINTS_AT_ONCE, Introductions
 from actors.messages import Found, Located, PeerSaid, PeerUp
 from actors.own_record import OwnRecord
 from actors.roster import Roster
+from opengateway.discovery.company import ENOUGH, PLENTY
 from opengateway.discovery.known_peer import TOMBSTONE_MS
 from opengateway.discovery.peers import PeerBook
 from opengateway.discovery.record import CLOCK_ERROR_MS, SKEW_MS, ModelOffer, NodeRecord
@@ -279,15 +280,25 @@ def test_no_stranger_makes_this_node_knock_inside_somebodys_network(
 ) -> None:
     scene = Scene(private=private, host=host)
     scene.desk.take(Found((endpoint,)))
-    assert scene.desk.dials() == ([endpoint] if dialled else [])
+    assert scene.desk.dials(0) == ([endpoint] if dialled else [])
 
 
 def test_endpoints_without_a_name_are_dialled_a_few_at_a_time() -> None:
     scene = Scene()
     scene.desk.take(Found(tuple(f"tcp://9.9.9.{n}:1" for n in range(1, 21))))
-    first = scene.desk.dials()
+    first = scene.desk.dials(0)
     assert len(first) == HINTS_AT_ONCE
-    assert not set(first) & set(scene.desk.dials())
+    assert not set(first) & set(scene.desk.dials(0))
+
+
+def test_endpoints_without_a_name_are_dialled_while_there_is_too_little_company() -> None:
+    scene = Scene()
+    scene.desk.take(Found(("tcp://9.9.9.1:1", "tcp://9.9.9.2:1")))
+    scene.desk.take(Found(("tcp://9.9.8.1:1", "tcp://9.9.8.2:1"), sought=True))
+    assert scene.desk.dials(PLENTY) == []
+    assert set(scene.desk.dials(ENOUGH)) == {"tcp://9.9.8.1:1", "tcp://9.9.8.2:1"}
+    assert scene.desk.dials(ENOUGH) == []
+    assert len(scene.desk.dials(ENOUGH - 1)) == 1
 
 
 def test_a_dht_answer_by_id_is_entered_like_any_word_of_its_owner() -> None:

@@ -9,7 +9,8 @@ from actors import peer_table
 from actors.messages import PeerUp, Reached, Trip
 from actors.own_record import OwnRecord
 from actors.roster import QUIET_AFTER, Roster
-from opengateway.discovery.peers import ENOUGH, PeerBook
+from opengateway.discovery.company import ENOUGH
+from opengateway.discovery.peers import PeerBook
 from opengateway.discovery.record import NodeRecord
 from opengateway.discovery.redial import FRESH_MS
 from opengateway.identity import Identity, network_id, short

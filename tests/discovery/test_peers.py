@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from opengateway.discovery import peers as rules
 from opengateway.discovery import redial
+from opengateway.discovery.company import ENOUGH, PLENTY
 from opengateway.discovery.known_peer import ADDRESS_LIMIT, Dial
 from opengateway.discovery.peers import PeerBook
 from opengateway.discovery.redial import redial_wait_ms
@@ -57,13 +58,13 @@ def test_after_that_ever_less_often_but_for_ever() -> None:
 
 
 def test_with_enough_company_nobody_else_is_dialled_but_whoever_was_lost_or_is_needed() -> None:
-    known, company = book(), rules.ENOUGH
+    known, company = book(), ENOUGH
     known.seen(ANNA, (HOME,), now_ms=NOW)
     assert known.due(NOW, company=company - 1) == (Dial(ANNA, (HOME,)),)
     assert known.due(NOW, company=company) == ()
     known.heard(ANNA, (HOME,), seq=1, now_ms=NOW, sought=True)
     assert known.due(NOW, company=company) == (Dial(ANNA, (HOME,)),)
-    assert known.due(NOW, company=rules.PLENTY) == ()
+    assert known.due(NOW, company=PLENTY) == ()
     known.connected(BERT, CAFE, now_ms=NOW)
     known.lost(BERT, now_ms=NOW)
     assert known.due(NOW + 2000, company=1000) == (Dial(BERT, (CAFE,)),)
