@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, TypeVar
 
@@ -33,16 +33,24 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 class IoLoop:
     """Started by the node before its actors, stopped after them."""
 
-    def __init__(self) -> None:
-        self.loop = _new_loop()
+    def __init__(self, host: IoLoop | None = None) -> None:
+        """`host`: whose thread this one lives on, where many nodes share a process (tools/crowd.py). It is
+        started and stopped by itself; here only what this node began ends with it."""
+        self._host = host
+        self.loop: asyncio.AbstractEventLoop = _new_loop() if host is None else host.loop
         self._tasks: set[asyncio.Task[Any]] = set()
         self._thread = threading.Thread(target=self._live, name="io", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        if self._host is None:
+            self._thread.start()
 
     def stop(self, patience: float = 5.0) -> None:
         """Cancel what still runs, and end the thread."""
+        if self._host is not None:
+            with contextlib.suppress(FutureTimeout):
+                self.run(self._cancel(self._tasks), timeout=patience)
+            return
         if not self._thread.is_alive():
             return
         with contextlib.suppress(FutureTimeout):
@@ -87,8 +95,10 @@ class IoLoop:
         self.loop.run_forever()
 
     async def _cancel_all(self) -> None:
-        mine = asyncio.current_task()
-        tasks = [task for task in asyncio.all_tasks() if task is not mine]
-        for task in tasks:
+        await self._cancel(asyncio.all_tasks())
+
+    async def _cancel(self, tasks: Collection[asyncio.Task[Any]]) -> None:
+        others = [task for task in tasks if task is not asyncio.current_task()]
+        for task in others:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*others, return_exceptions=True)

@@ -53,6 +53,7 @@ class Testimony:
     def tick(self) -> None:
         """Once a second."""
         self.witnesses.tick()
+        self.announcing.tick()
 
     def lost(self, peer: NodeId) -> None:
         self.witnesses.lost(peer)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from actors.io_loop import IoLoop
 from actors.kernel import Request
 from actors.messages import DescribePeers
 from opengateway.app.node import Node
@@ -34,9 +35,12 @@ PATIENCE_S = 10.0
 class Crowd:
     """Every node of it ends with the `with` block."""
 
-    def __init__(self, folder: Path, **sections: Any) -> None:
-        """`sections`: of config.json, for all of them. Nobody finds anybody by itself unless told to."""
+    def __init__(self, folder: Path, *, one_loop: bool = False, **sections: Any) -> None:
+        """`sections`: of config.json, for all of them. Nobody finds anybody by itself unless told to.
+        `one_loop`: the sockets of all are on one thread: 200 of them on one interpreter would spend most of
+        their time handing it to each other."""
         self.folder = folder
+        self._io = IoLoop() if one_loop else None
         self.nodes: list[Node] = []
         self._settings: dict[str, Any] = merged(
             merged(private_network(), {"wire": {"map_port": False}}),
@@ -45,11 +49,15 @@ class Crowd:
         self._written: dict[str, Mapping[str, Any]] = {}
 
     def __enter__(self) -> Self:
+        if self._io is not None:
+            self._io.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         for node in reversed(self.nodes):
             node.stop()
+        if self._io is not None:
+            self._io.stop()
 
     def node(self, name: str, **sections: Any) -> Node:
         """A new one, or one that has been stopped: then with the home that it had."""
@@ -57,7 +65,8 @@ class Crowd:
         home.prepare()
         settings = merged(copy.deepcopy(self._settings), {"node_name": name, **sections})
         self._written[name] = sections
-        node = Node(home, parse(settings, home.config))
+        io = IoLoop(self._io) if self._io is not None else None
+        node = Node(home, parse(settings, home.config), io=io)
         node.start()
         self.nodes.append(node)
         return node

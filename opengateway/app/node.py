@@ -81,14 +81,14 @@ MAILBOX = 8192
 class Node:
     """One node: `start`, then wait for `stopped`, then `stop`."""
 
-    def __init__(self, home: Home, config: Config) -> None:
+    def __init__(self, home: Home, config: Config, *, io: IoLoop | None = None) -> None:
         self.home, self.config = home, config
         self.stopped = threading.Event()
         self.identity = Identity.load_or_create(home.identity_key)
         self.net = network_id(config.network.name, config.network.secret)
         self.token = home.new_control_token()
         self.region = config.place
-        self.io, self.meter = IoLoop(), Meter()
+        self.io, self.meter = io or IoLoop(), Meter()
         self.engines = Engines(
             home, config.engine, WORLD, self._worker, cpu_percent=config.contribute.cpu_percent
         )

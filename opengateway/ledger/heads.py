@@ -33,6 +33,9 @@ EVERY_MS_EACH = 200
 """A head every 10 s, or every 0.2 s for each node that is heard of: then 5 a second come by, three times
 each, in a network of any size: 5 kB/s, no more than the pings of 32 sessions."""
 HEARD_OF_MS = 600_000
+GENESIS = 1
+"""A ledger of one entry says nothing of anybody but its author, so there is nothing to show one and hide from
+another: it is not announced. Else 200 nodes that start together send each other 120,000 heads."""
 TEXT_LINES = 3
 """Of a checkpoint's text: origin, size, root. More would only make a proof too long to pass on."""
 
@@ -115,7 +118,7 @@ class Heads:
             return None
         self._announced_ms = now
         self._checkpoints.make(now=True)
-        if self._checkpoints.size <= self._announced:
+        if self._checkpoints.size <= max(self._announced, GENESIS):
             return None
         before, self._announced = self._announced, self._checkpoints.size
         return self._head(before)

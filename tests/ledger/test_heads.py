@@ -83,18 +83,21 @@ def second_life(node: Node) -> None:
 
 def test_a_ledger_that_grew_is_announced_and_one_that_did_not_is_not(lab: World) -> None:
     ann, bob = lab.node("ann"), lab.node("bob")
+    assert announce(ann, [bob]) is None, "the entry that every ledger begins with is no news"
+    ann.ask(bob)
     first = announce(ann, [bob])
-    assert first is not None and read_tree(first.note).size == 1
+    assert first is not None and (first.old, read_tree(first.note).size) == (0, 3)
     assert announce(ann, [bob]) is None
     ann.ask(bob)
     second = announce(ann, [bob])
-    assert second is not None and (second.old, read_tree(second.note).size) == (1, 3)
+    assert second is not None and (second.old, read_tree(second.note).size) == (3, 5)
     assert hear(bob, first) == [first] and hear(bob, second) == [second]
     assert hear(bob, first, second) == [], "they are no news any more"
 
 
 def test_announcements_are_gathered_and_are_fewer_where_many_are_heard_of(lab: World) -> None:
     ann, bob = lab.node("ann"), lab.node("bob")
+    ann.ask(bob)
     assert announce(ann, [bob])
     ann.ask(bob)
     ann.book.witnessing.announce([bob.id])
@@ -108,6 +111,7 @@ def test_announcements_are_gathered_and_are_fewer_where_many_are_heard_of(lab: W
 
 def test_a_new_peer_is_told_how_far_the_ledger_is(lab: World) -> None:
     ann, bob = lab.node("ann"), lab.node("bob")
+    ann.ask(bob)
     head = announce(ann, [bob])
     told = [message for _, message in ann.book.witnessing.met(bob.id) if isinstance(message, Head)]
     assert head is not None and [one.note for one in told] == [head.note]
@@ -136,6 +140,7 @@ def test_what_is_no_head_is_refused_and_counted(lab: World, spoil: str) -> None:
 
 def test_cosignatures_travel_with_a_head_and_false_ones_do_not(lab: World) -> None:
     ann, bob, cid = lab.node("ann"), lab.node("bob"), lab.node("cid")
+    ann.ask(bob)
     head = announce(ann, [bob])
     assert head is not None
     good = cosign_line(cid.identity, read_tree(head.note), 5)
@@ -305,11 +310,12 @@ def test_keys_that_cost_nothing_do_not_push_out_those_with_accounts(
     lab: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heads_module, "AUTHORS", 4)
-    ann, bob = lab.node("ann"), lab.node("bob")
+    ann, bob, cid = lab.node("ann"), lab.node("bob"), lab.node("cid")
     ann.ask(bob)
     hear(bob, announce(ann, [bob]))
     for number in range(20):
         stranger = lab.node(f"stranger{number}")
+        stranger.ask(cid)
         hear(bob, announce(stranger, [bob]))
     assert len(bob.book.witnessing.heads) == 4
     assert bob.book.witnessing.heads.newest(ann.id) is not None
@@ -374,6 +380,7 @@ def test_a_checkpoint_of_more_than_three_lines_is_not_cosigned(lab: World) -> No
 def test_a_tree_that_was_cosigned_first_is_news_all_the_same_when_it_is_announced(lab: World) -> None:
     """Both leave its author in one moment, and the request is answered first."""
     ann, bob = lab.node("ann"), lab.node("bob")
+    ann.ask(bob)
     head = announce(ann, [bob])
     assert cosign(ann, bob) == "cosigned"
     assert len(hear(bob, head)) == 1
