@@ -133,9 +133,11 @@ def test_two_histories_of_one_key_convict_it_in_the_whole_network(tmp_path: Path
         forker = Forker(here)
         here.join(ann, bob, cid, dan)
         here.join(forker.node, ann)
+        forker.node.ask(ann, 20)
         here.until(lambda: dan.book.witnessing.heads.newest(forker.node.id), "its first head goes round")
         forker.forget()
-        here.join(forker.node, ann)  # and announces a ledger that begins with another GENESIS
+        here.join(forker.node, ann)
+        forker.node.ask(ann, 20)  # and announces a ledger that begins with another GENESIS
         here.until(
             lambda: all(forker.node.id in one.book._journal.faulty for one in (ann, bob, cid, dan)),
             "everybody has a proof",
