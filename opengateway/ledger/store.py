@@ -6,14 +6,16 @@ rest of its batch alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from opengateway.ledger.database import Database
+from opengateway.errors import LedgerReadOnly
 from opengateway.ledger.entry import CARRY, FOLLOW, OPEN, Entry, Signed, leaf_of, read_body
 from opengateway.ledger.rows import Opening, Row
 from opengateway.ledger.rules import Pair
+from opengateway.ledger.stored import OPENING, ROW, Stored
+from opengateway.ledger.used_rids import UsedRids
 from opengateway.units import NodeId
 
 RECENT = 2048
@@ -26,19 +28,21 @@ _HALVES = (
     "WITH new(body, sig, place) AS (VALUES(?,?,?)) UPDATE entries SET (pbody, psig) = "
     "(SELECT body, sig FROM new WHERE place = seq) WHERE seq IN (SELECT place FROM new)"
 )
-_ROW = "SELECT seq, leaf, body, sig, pbody, psig, peer, rid FROM entries"
-_HERE = "peer NOT IN (SELECT key FROM documents WHERE kind = 'rotation')"
-"""Whose key was given up is settled with by FOLLOW and CARRY."""
-_MOVED = "SELECT DISTINCT peer FROM entries WHERE kind IN (7, 8)"
-_OPENING = "SELECT peer, rid, body, sig, at_ms, state, due, paid FROM openings"
+
+_OPENINGS = (
+    "INSERT INTO openings VALUES(?,?,?,?,?,?,?,?) ON CONFLICT(peer, rid) DO UPDATE "
+    "SET state = excluded.state, due = excluded.due, paid = excluded.paid"
+)
+"""In place: a row that is replaced is written anew, and so is its place in every index."""
 
 
-class Store:
+class Store(Stored):
     """The tables, and the rows that wait for the next commit."""
 
     def __init__(self, path: Path | str) -> None:
         """Raises `sqlite3.DatabaseError` if the file is damaged beyond reading."""
-        self._db = Database(path)
+        super().__init__(path)
+        self._used, self._used_openings = UsedRids(self.entry_keys), UsedRids(self.opening_keys)
         self._recent_rows: dict[tuple[int, bytes, bytes], Row] = {}
         self._recent_openings: dict[tuple[bytes, bytes], Opening] = {}
         self._recent_heads: dict[NodeId, Signed] = {}
@@ -65,6 +69,7 @@ class Store:
         other = (half.body, half.signature) if half else (None, None)
         row = Row(entry.seq, new.leaf, new.body, new.signature, other[0], other[1], entry.peer, entry.rid)
         self._fresh[entry.kind, entry.peer, entry.rid] = row
+        self._used.add(entry.rid)
         self._entries.append(
             (entry.seq, new.leaf, entry.kind, entry.peer, entry.rid, *row[2:6], entry.kind == OPEN)
         )
@@ -89,6 +94,7 @@ class Store:
 
     def put_opening(self, opening: Opening) -> None:
         self._openings[opening.peer, opening.rid] = opening
+        self._used_openings.add(opening.rid)
 
     def put_head(self, head: Signed) -> None:
         self._heads[head.entry.author] = head
@@ -128,7 +134,7 @@ class Store:
             many("UPDATE entries SET holds = 0 WHERE seq IN (VALUES(?))", self._ended)
             many(_HALVES, self._halves)
             many("INSERT OR REPLACE INTO pairs VALUES(?,?,?,?,?,?)", list(self._pairs.values()))
-            many("INSERT OR REPLACE INTO openings VALUES(?,?,?,?,?,?,?,?)", list(self._openings.values()))
+            many(_OPENINGS, list(self._openings.values()))
             heads = [(h.entry.author, h.entry.net, h.body, h.signature) for h in self._heads.values()]
             many("INSERT OR REPLACE INTO heads VALUES(?,?,?,?)", heads)
             many("INSERT OR IGNORE INTO proofs VALUES(?,?,?)", self._proofs)
@@ -145,6 +151,11 @@ class Store:
         for name, value in self._documents.items():
             (names.add if value else names.discard)(name)
         self._clear()
+        with suppress(
+            LedgerReadOnly
+        ):  # the batch is written; who asks for a row that is damaged will be told
+            self._used.read_on()
+            self._used_openings.read_on()
 
     def sync(self) -> None:
         """What `commit` wrote is durable when this returns. From any thread. Raises `OSError`."""
@@ -157,7 +168,9 @@ class Store:
         fresh = self._fresh.get(key) or self._recent_rows.get(key)
         if fresh:
             return fresh
-        found = self._db.one(f"{_ROW} WHERE kind = ? AND peer = ? AND rid = ?", (kind, peer, rid))
+        if not self._used.may_hold(rid):
+            return None
+        found = self._db.one(f"{ROW} WHERE kind = ? AND peer = ? AND rid = ?", (kind, peer, rid))
         return Row._make(found) if found else None
 
     def opening(self, peer: bytes, rid: bytes) -> Opening | None:
@@ -165,7 +178,9 @@ class Store:
         known = self._openings.get(key) or self._recent_openings.get(key)
         if known:
             return known
-        found = self._db.one(f"{_OPENING} WHERE peer = ? AND rid = ?", (peer, rid))
+        if not self._used_openings.may_hold(rid):
+            return None
+        found = self._db.one(f"{OPENING} WHERE peer = ? AND rid = ?", (peer, rid))
         return Opening._make(found) if found else None
 
     def head(self, peer: NodeId) -> Signed | None:
@@ -200,86 +215,11 @@ class Store:
         waiting = [row for key, row in self._fresh.items() if key[0] in (CARRY, FOLLOW) and key[1] == peer]
         if waiting:
             return waiting[-1]
-        found = self._db.one(f"{_ROW} WHERE kind IN (7, 8) AND peer = ? ORDER BY seq DESC LIMIT 1", (peer,))
+        found = self._db.one(f"{ROW} WHERE kind IN (7, 8) AND peer = ? ORDER BY seq DESC LIMIT 1", (peer,))
         return Row._make(found) if found else None
 
     def all_proofs(self) -> list[tuple[NodeId, str, bytes]]:
         return [*self.proofs(), *((NodeId(key), kind, proof) for key, kind, proof in self._proofs)]
-
-    # What is there, without what waits.
-
-    def last_half(self, kind: int, peer: bytes) -> Row | None:
-        """Our last entry of this kind beside which stands this peer's own."""
-        where = "WHERE kind = ? AND peer = ? AND psig IS NOT NULL ORDER BY seq DESC LIMIT 1"
-        found = self._db.one(f"{_ROW} {where}", (kind, peer))
-        return Row._make(found) if found else None
-
-    def moved_with(self) -> list[NodeId]:
-        """With whom there is an entry about a change of keys."""
-        return [NodeId(peer) for (peer,) in self._db.all(_MOVED, ())]
-
-    def documents(self, kind: str) -> Iterator[tuple[bytes, bytes]]:
-        yield from self._db.all("SELECT key, value FROM documents WHERE kind = ? ORDER BY key", (kind,))
-
-    def count(self) -> int:
-        last = self._db.one("SELECT max(seq) FROM entries", ())
-        return 0 if last is None or last[0] is None else int(last[0]) + 1
-
-    def rows(self, first: int = 0, *, backwards: bool = False) -> Iterator[Row]:
-        order = "DESC" if backwards else "ASC"
-        for found in self._db.all(f"{_ROW} WHERE seq >= ? ORDER BY seq {order}", (first,)):
-            yield Row._make(found)
-
-    def rows_with(self, peer: NodeId, first: int) -> Iterator[Row]:
-        """With this peer, the newest first, down to `first`."""
-        where = f"{_ROW} WHERE seq >= ? AND peer = ? ORDER BY seq DESC"
-        for found in self._db.all(where, (first, peer)):
-            yield Row._make(found)
-
-    def openings_of(self, peer: NodeId, limit: int) -> Iterator[Opening]:
-        """The newest first."""
-        where = f"{_OPENING} WHERE peer = ? ORDER BY at_ms DESC LIMIT ?"
-        for found in self._db.all(where, (peer, limit)):
-            yield Opening._make(found)
-
-    def pairs(self) -> Iterator[tuple[NodeId, Pair, int]]:
-        for peer, served, consumed, moved_in, moved_out, unpaid in self._db.all("SELECT * FROM pairs", ()):
-            yield NodeId(peer), Pair(served, consumed, moved_in, moved_out), unpaid
-
-    def serving(self) -> Iterator[Opening]:
-        for found in self._db.all(f"{_OPENING} WHERE state < 2", ()):
-            yield Opening._make(found)
-
-    def unanswered(self, limit: int) -> Iterator[Row]:
-        """SETTLEs without the worker's EARN, oldest first."""
-        for found in self._db.all(
-            f"{_ROW} WHERE kind = 2 AND psig IS NULL AND {_HERE} ORDER BY seq LIMIT ?", (limit,)
-        ):
-            yield Row._make(found)
-
-    def holds(self) -> Iterator[Row]:
-        """OPENs without SETTLE or VOID."""
-        for found in self._db.all(f"{_ROW} WHERE holds = 1", ()):
-            yield Row._make(found)
-
-    def proofs(self) -> Iterator[tuple[NodeId, str, bytes]]:
-        for peer, kind, proof in self._db.all("SELECT peer, kind, proof FROM proofs", ()):
-            yield NodeId(peer), kind, proof
-
-    def heads(self) -> Iterator[Signed]:
-        for net, body, signature in self._db.all("SELECT net, body, sig FROM heads", ()):
-            yield Signed(read_body(body, net), body, leaf_of(body), signature)
-
-    def pool(self) -> tuple[int, int]:
-        found = self._db.one("SELECT forgiven, at_ms FROM pool", ())
-        return (found[0], found[1]) if found else (0, 0)
-
-    def limit_pages(self, pages: int) -> None:
-        """The database may not grow beyond this: how the tests fill a disk."""
-        self._db.limit_pages(pages)
-
-    def close(self) -> None:
-        self._db.close()
 
 
 def _keep(recent: dict[_Key, _Value], new: dict[_Key, _Value]) -> None:

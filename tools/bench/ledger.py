@@ -6,13 +6,13 @@ Writes to DIR (default: the current one, because /tmp may be memory, where a com
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import time
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
+from actors import request_ids
 from opengateway.identity import Identity, network_id
 from opengateway.ledger.admission import Policy
 from opengateway.ledger.book import Book
@@ -61,7 +61,7 @@ def _for(seconds: float, step: Callable[[], int]) -> tuple[int, float]:
 
 
 def _open(book: Book, peer: NodeId) -> tuple[bytes, bytes]:
-    rid = os.urandom(16)
+    rid = request_ids.rid(request_ids.new())
     return rid, book.open(
         peer,
         rid,

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
 import tempfile
 import time
 from multiprocessing.connection import Connection
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import cbor2
 
+from actors import request_ids
 from opengateway.identity import Identity, network_id
 from opengateway.ledger.admission import Policy
 from opengateway.ledger.book import Book
@@ -113,7 +113,7 @@ def ask(
 def _open(book: Book, worker: NodeId) -> tuple[str, bytes]:
     opening = book.open(
         worker,
-        os.urandom(16),
+        request_ids.rid(request_ids.new()),
         "llama3.2:1b",
         prompt_tokens=PROMPT,
         max_completion=256,
