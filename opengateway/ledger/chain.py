@@ -74,10 +74,10 @@ class Chain:
         kind, peer, rid, link, terms, digest = draft
         t_ms = max(now_ms, self.t_ms)
         start = (VERSION, kind, self.net, self.author, self.entries, self.leaf, t_ms, peer, rid, link)
-        bare = Entry(*start, *terms, *self.totals, *pair, digest)
+        bare = Entry._make((*start, *terms, *self.totals, *pair, digest))
         check_terms(bare)
         totals, after = totals_after(self.totals, bare), pair_after(pair, bare)
-        return sign(self._identity, Entry(*start, *terms, *totals, *after, digest))
+        return sign(self._identity, Entry._make((*start, *terms, *totals, *after, digest)))
 
     def advance(self, new: Signed) -> None:
         self.entries = new.entry.seq + 1

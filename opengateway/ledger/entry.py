@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import cbor2
 
-from opengateway.identity import Identity, verify
+from opengateway.identity import SIGNATURE_BYTES, Identity, verify
 from opengateway.units import NetworkId, NodeId
 
 VERSION = 1
@@ -112,7 +112,7 @@ class Signed(NamedTuple):
 
     @property
     def wire(self) -> bytes:
-        return cbor2.dumps((self.body, self.signature))
+        return write_wire(self.body, self.signature)
 
 
 _FORM: tuple[tuple[type, int], ...] = (
@@ -185,10 +185,23 @@ def _misfit(fields: Any) -> str:
     return f"field {place} is {type(value).__name__}, not {kind.__name__}"
 
 
+def write_wire(body: bytes, signature: bytes) -> bytes:
+    """`[body, signature]`: what travels."""
+    if len(body) < 0x100 or len(signature) != SIGNATURE_BYTES:
+        return cbor2.dumps((body, signature))
+    return b"\x82\x59" + len(body).to_bytes(2, "big") + body + b"\x58\x40" + signature
+
+
 def read_wire(data: bytes) -> tuple[bytes, bytes]:
     """Body and signature of `[body, signature]`. Raises `EntryInvalid`."""
     if len(data) > ENTRY_LIMIT + 80:
         raise EntryInvalid("format", f"{len(data)} bytes")
+    # Two byte strings with two bytes and one of length: nearly every entry, in a third of the time.
+    end = len(data) - SIGNATURE_BYTES - 2
+    if data[:2] == b"\x82\x59" and data[end : end + 2] == b"\x58\x40":
+        body = data[4:end]
+        if len(body) >= 0x100 and data[2:4] == len(body).to_bytes(2, "big"):
+            return body, data[end + 2 :]
     try:
         value = cbor2.loads(data)
     except Exception as error:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import cbor2
-
+from opengateway.ledger.entry import write_wire
 from opengateway.units import NodeId
 
 ADMITTED, DELIVERED, SETTLED, RELEASED, UNPAID = range(5)
@@ -44,4 +43,4 @@ class Row(NamedTuple):
 
 def wire_of(row: Row) -> bytes:
     """What travels, from storage."""
-    return cbor2.dumps((row.body, row.signature))
+    return write_wire(row.body, row.signature)

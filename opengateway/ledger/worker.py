@@ -114,8 +114,9 @@ class Worker:
         debts, store = self._journal.debts, self._journal.vault.store
         key = opening.peer, opening.rid
         if opening.state in (ADMITTED, DELIVERED):
+            if key not in self._serving:
+                self._leaves[leaf_of(opening.body)] = key
             self._serving[key] = opening
-            self._leaves[leaf_of(opening.body)] = key
         elif self._serving.pop(key, None):
             self._leaves.pop(leaf_of(opening.body), None)
         account = self._journal.successors.account(opening.peer)

@@ -6,17 +6,20 @@ Writes to DIR (default: the current one, because /tmp may be memory, where a com
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
-from actors import request_ids
-from opengateway.identity import Identity, network_id
-from opengateway.ledger.admission import Policy
-from opengateway.ledger.book import Book
-from opengateway.units import CREDIT, NodeId
+sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from actors import request_ids  # noqa: E402
+from opengateway.identity import Identity, network_id  # noqa: E402
+from opengateway.ledger.admission import Policy  # noqa: E402
+from opengateway.ledger.book import Book  # noqa: E402
+from opengateway.units import CREDIT, NodeId  # noqa: E402
 
 NET = network_id("ledger bench")
 GENEROUS = Policy(stranger_line=10**9 * CREDIT, pool=10**9 * CREDIT)

@@ -3,9 +3,10 @@
     python tools/bench/receipts.py [--seconds 5] [--sessions 1 16 64] [--folder DIR] [--json]
 
 Every receipt is OPEN, admission, SETTLE, EARN and its countersignature; every entry is on the disk (fdatasync
-and high-water mark) before it goes to the other process, over a pipe. What a node does beside that (the wire,
-HTTP, the engine) is not in it: tools/bench/gateway.py measures all together. DIR: the current one unless
-given, because /tmp may be memory, where a commit costs nothing.
+and high-water mark) before it goes to the other process, over a pipe. As in a node a thread of its own waits
+for the disk (actors/flusher.py), and the next batch is signed meanwhile. What a node does beside that (the
+wire, HTTP, the engine) is not in it: tools/bench/gateway.py measures all together. DIR: the current one
+unless given, because /tmp may be memory, where a commit costs nothing.
 """
 
 from __future__ import annotations
@@ -13,19 +14,26 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import sys
 import tempfile
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import cbor2
+sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from actors import request_ids
-from opengateway.identity import Identity, network_id
-from opengateway.ledger.admission import Policy
-from opengateway.ledger.book import Book
-from opengateway.units import CREDIT, NodeId
+import cbor2  # noqa: E402
 
+from actors import request_ids  # noqa: E402
+from actors.flusher import Batch, Flusher  # noqa: E402
+from actors.kernel import Reply  # noqa: E402
+from opengateway.identity import Identity, network_id  # noqa: E402
+from opengateway.ledger.admission import Policy  # noqa: E402
+from opengateway.ledger.book import Book  # noqa: E402
+from opengateway.units import CREDIT, NodeId  # noqa: E402
+
+Entries = list[tuple[str, bytes]]
+"""What each is ("open", "admitted", "settle", "earned"), and its bytes or its request id."""
 NET = network_id("receipts bench")
 GENEROUS = Policy(stranger_line=10**9 * CREDIT, pool=10**9 * CREDIT)
 GROUPS = 4
@@ -58,13 +66,16 @@ def main() -> None:
 
 def measure(home: Path, sessions: int, seconds: float) -> dict[str, float]:
     ours, theirs = multiprocessing.Pipe()
-    worker_id = Identity.generate()
-    child = multiprocessing.Process(target=work, args=(home / "worker", worker_id.seed, theirs))
+    worker, requester = Identity.generate(), Identity.generate()
+    child = multiprocessing.Process(
+        target=work, args=(home / "worker", worker.seed, requester.node_id, theirs)
+    )
     child.start()
     theirs.close()
     try:
-        book = _book(home / "requester", Identity.generate())
-        done, passed, cpu = ask(book, worker_id.node_id, ours, sessions, seconds)
+        side = Side(home / "requester", requester, ours)
+        done, passed, cpu = ask(side, worker.node_id, ours, sessions, seconds)
+        side.close()
         theirs_cpu = float(cbor2.loads(ours.recv_bytes()))
         figures = (done / passed, cpu / done * 1e6, theirs_cpu / done * 1e6)
         return dict(zip(FIGURES, figures, strict=True))
@@ -74,39 +85,70 @@ def measure(home: Path, sessions: int, seconds: float) -> dict[str, float]:
         child.kill()
 
 
+class Side:
+    """One book, and the way to the other: what is signed goes out when it is durable."""
+
+    def __init__(self, home: Path, identity: Identity, pipe: Connection) -> None:
+        now_ms = lambda: time.time_ns() // 1_000_000  # noqa: E731
+        self.book = Book(home / "ledger.db", identity, NET, policy=GENEROUS, now_ms=now_ms)
+        self._pipe = pipe
+        self._flusher = Flusher("flusher", freed=lambda: None, convicted=lambda _: None)
+
+    def send(self, out: Entries) -> None:
+        self._flusher.take(Batch(self.book.write(), [(Outgoing(self._pipe), out)]))
+
+    def close(self) -> None:
+        self._flusher.wait()
+        self._flusher.stop()
+        self.book.close()
+
+
+class Outgoing(Reply[Entries]):
+    """A batch on its way, which the flusher answers."""
+
+    def __init__(self, pipe: Connection) -> None:
+        super().__init__()
+        self._pipe = pipe
+
+    def answer(self, value: Entries) -> None:
+        self._pipe.send_bytes(cbor2.dumps(value))
+
+    def refuse(self, error: BaseException) -> None:
+        raise error
+
+
 def ask(
-    book: Book, worker: NodeId, pipe: Connection, sessions: int, seconds: float
+    side: Side, worker: NodeId, pipe: Connection, sessions: int, seconds: float
 ) -> tuple[int, float, float]:
     """Receipts, seconds, and CPU seconds of this side."""
+    book = side.book
     sizes = [len(range(first, sessions, GROUPS)) for first in range(min(GROUPS, sessions))]
     done, start, cpu = 0, time.perf_counter(), time.process_time()
-    outstanding = 0
     for size in sizes:
-        outstanding += _send(book, pipe, [_open(book, worker) for _ in range(size)])
-    while outstanding:
+        side.send([_open(book, worker) for _ in range(size)])
+    on_their_way = len(sizes)
+    while on_their_way:
         answers = cbor2.loads(pipe.recv_bytes())
-        outstanding -= 1
+        on_their_way -= 1
         going_on = time.perf_counter() - start < seconds
-        out = []
+        out: Entries = []
         for kind, value in answers:
             if kind == "admitted":
-                out.append(
-                    (
-                        "settle",
-                        book.settle(
-                            value, prompt_tokens=PROMPT, completion_tokens=COMPLETION, digest=bytes(32)
-                        ),
-                    )
+                settle = book.settle(
+                    value, prompt_tokens=PROMPT, completion_tokens=COMPLETION, digest=bytes(32)
                 )
+                out.append(("settle", settle))
             else:
                 book.countersigned(value, worker)
                 done += 1
                 if going_on:
                     out.append(_open(book, worker))
-        outstanding += _send(book, pipe, out)
+        if out:
+            side.send(out)
+            on_their_way += 1
+    book.commit()
     result = done, time.perf_counter() - start, time.process_time() - cpu
     pipe.send_bytes(b"")
-    book.close()
     return result
 
 
@@ -123,21 +165,13 @@ def _open(book: Book, worker: NodeId) -> tuple[str, bytes]:
     return "open", opening
 
 
-def _send(book: Book, pipe: Connection, out: list[tuple[str, bytes]]) -> int:
-    book.commit()
-    if out:
-        pipe.send_bytes(cbor2.dumps([book.node_id, out]))
-    return bool(out)
-
-
-def work(home: Path, seed: bytes, pipe: Connection) -> None:
+def work(home: Path, seed: bytes, requester: NodeId, pipe: Connection) -> None:
     """The other process: whatever has come is done, one commit makes it durable, and it is answered."""
-    book = _book(home, Identity(seed))
-    cpu = time.process_time()
+    side = Side(home, Identity(seed), pipe)
+    book, cpu = side.book, time.process_time()
     while message := pipe.recv_bytes():
-        requester, asked = cbor2.loads(message)
-        out: list[tuple[str, bytes]] = []
-        for kind, entry in asked:
+        out: Entries = []
+        for kind, entry in cbor2.loads(message):
             if kind == "open":
                 rid = book.admit(
                     entry, requester, price_prompt=PRICE_PROMPT, price_completion=PRICE_COMPLETION
@@ -146,16 +180,9 @@ def work(home: Path, seed: bytes, pipe: Connection) -> None:
                 out.append(("admitted", rid))
             else:
                 out.append(("earned", book.earn(entry, requester)))
-        book.commit()
-        pipe.send_bytes(cbor2.dumps(out))
+        side.send(out)
+    side.close()
     pipe.send_bytes(cbor2.dumps(time.process_time() - cpu))
-    book.close()
-
-
-def _book(home: Path, identity: Identity) -> Book:
-    return Book(
-        home / "ledger.db", identity, NET, policy=GENEROUS, now_ms=lambda: time.time_ns() // 1_000_000
-    )
 
 
 if __name__ == "__main__":
