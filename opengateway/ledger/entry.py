@@ -187,7 +187,7 @@ def _misfit(fields: Any) -> str:
 
 def write_wire(body: bytes, signature: bytes) -> bytes:
     """`[body, signature]`: what travels."""
-    if len(body) < 0x100 or len(signature) != SIGNATURE_BYTES:
+    if not 0x100 <= len(body) < 0x10000 or len(signature) != SIGNATURE_BYTES:
         return cbor2.dumps((body, signature))
     return b"\x82\x59" + len(body).to_bytes(2, "big") + body + b"\x58\x40" + signature
 

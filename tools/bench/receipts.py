@@ -110,10 +110,11 @@ class Outgoing(Reply[Entries]):
         super().__init__()
         self._pipe = pipe
 
-    def answer(self, value: Entries) -> None:
+    def answer(self, value: Entries) -> bool:
         self._pipe.send_bytes(cbor2.dumps(value))
+        return True
 
-    def refuse(self, error: BaseException) -> None:
+    def refuse(self, error: BaseException) -> bool:
         raise error
 
 
