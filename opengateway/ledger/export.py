@@ -14,7 +14,7 @@ from opengateway.ledger.rotation import read_rotation
 from opengateway.ledger.rows import Row
 from opengateway.ledger.store import Store
 from opengateway.ledger.successors import ROTATION
-from opengateway.ledger.worker import THEIRS
+from opengateway.ledger.vouched import THEIRS
 from opengateway.units import NetworkId, NodeId
 
 

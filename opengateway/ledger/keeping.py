@@ -14,7 +14,7 @@ from opengateway.ledger.entry import leaf_of, read_wire
 from opengateway.ledger.heads import Heads
 from opengateway.ledger.journal import Journal
 from opengateway.ledger.rows import ADMITTED, DELIVERED, Row
-from opengateway.ledger.worker import THEIRS
+from opengateway.ledger.vouched import THEIRS
 from opengateway.units import NodeId
 from opengateway.wire import cbor
 from opengateway.wire.witness_messages import Entries

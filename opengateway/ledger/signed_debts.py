@@ -16,8 +16,8 @@ import cbor2
 from opengateway.ledger.entry import ADJ, EARN, OPEN, Entry, Signed, leaf_of, read_wire
 from opengateway.ledger.evidence import genuine, read_signed
 from opengateway.ledger.journal import Journal
+from opengateway.ledger.vouched import THEIRS
 from opengateway.ledger.voucher import read_voucher, vouched_by
-from opengateway.ledger.worker import THEIRS
 from opengateway.units import NodeId
 from opengateway.wire import cbor
 

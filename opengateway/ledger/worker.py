@@ -14,18 +14,26 @@ from opengateway.ledger.admission import (
     unsecured_part,
 )
 from opengateway.ledger.chain import Draft
-from opengateway.ledger.entry import EARN, OPEN, SETTLE, ZERO32, Entry, Signed, Terms, leaf_of
+from opengateway.ledger.entry import EARN, OPEN, SETTLE, ZERO32, Signed, Terms, leaf_of
 from opengateway.ledger.journal import Journal, refusing
 from opengateway.ledger.price import Price, cost
-from opengateway.ledger.rows import ADMITTED, DELIVERED, RELEASED, SETTLED, UNPAID, Opening, Row, wire_of
+from opengateway.ledger.rows import (
+    ADMITTED,
+    DELIVERED,
+    RELEASED,
+    SETTLED,
+    UNPAID,
+    Opening,
+    Row,
+    wire_of,
+)
 from opengateway.ledger.rules import CLOCKS_APART_MS, check_release, check_views, pair_in, rest_rid
+from opengateway.ledger.vouched import VouchedFor
 from opengateway.ledger.voucher import (
     UNDER_SETTLE,
     SignedVoucher,
-    Voucher,
     read_voucher,
     under_settle_proof,
-    vouched_by,
 )
 from opengateway.units import NodeId
 
@@ -34,14 +42,12 @@ StrangerCheck = Callable[[NodeId, Signed], None]
 
 SWEEP_EVERY_MS = 60_000
 ORPHANS = 256  # SETTLEs of one requester in one run without a known admission: more than are ever in flight
-THEIRS = "voucher"
-"""Documents of this kind: the last voucher of each request, by the leaf of its OPEN, until its SETTLE is
-here. One that we earned by is kept: it is the debtor's signature on that EARN."""
 
 
 class Worker:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self._vouched = VouchedFor(journal)
         self.stranger_checks: list[StrangerCheck] = []
         """What else a requester must show before anything is served to it on trust, cheapest first."""
         self.capacity = 0
@@ -135,31 +141,10 @@ class Worker:
         journal.vault.require_writable()
         with refusing:
             new = read_voucher(voucher)
-        leaf = new.voucher.open_leaf
-        key = self._leaves.get(leaf)
+        key = self._leaves.get(new.voucher.open_leaf)
         if key is None or key[0] != requester:
             raise LedgerRefused("a voucher for a request that is not being served", reason="no_open")
-        last = self._voucher(leaf)
-        if last and new.voucher.n <= last.voucher.n:
-            return last.voucher.completion_tokens
-        self._require_promises(new.voucher, last, journal.read(self._serving[key].body))
-        if not vouched_by(requester, new):
-            raise LedgerRefused("a voucher that the requester did not sign", reason="signature")
-        journal.vault.store.put_document(THEIRS, leaf, new.wire)
-        return new.voucher.completion_tokens
-
-    def _require_promises(self, new: Voucher, last: SignedVoucher | None, opened: Entry) -> None:
-        with refusing:
-            terms = new.terms(opened)
-        if terms.completion_tokens > opened.completion_tokens or new.t_ms < opened.t_ms:
-            raise LedgerRefused("a voucher beyond its OPEN", reason="hold")
-        before = last.voucher.terms(opened) if last else Terms()
-        if before.prompt_tokens > terms.prompt_tokens or before.completion_tokens > terms.completion_tokens:
-            raise LedgerRefused("a voucher below the one before", reason="under_settle")
-
-    def _voucher(self, leaf: bytes) -> SignedVoucher | None:
-        wire = self._journal.vault.store.document(THEIRS, leaf)
-        return read_voucher(wire) if wire else None
+        return self._vouched.take(new, requester, journal.read(self._serving[key].body))
 
     def delivered(self, rid: bytes, requester: NodeId, prompt_tokens: int, completion_tokens: int) -> None:
         if self._journal.vault.damage:
@@ -206,8 +191,8 @@ class Worker:
         if opening.body == half.body:
             self._orphans[requester] += 1
         journal.ahead.change(requester, terms.amount - entry.amount)
-        if not stored and self._voucher(entry.link):
-            vault.store.put_document(THEIRS, entry.link, b"")
+        if not stored:
+            self._vouched.settled(entry.link)
         return new.wire
 
     def _forgotten(self, half: Signed) -> Opening:
@@ -242,7 +227,7 @@ class Worker:
 
     def _require_what_was_vouched(self, half: Signed) -> None:
         """A SETTLE below the voucher is a fraud that anybody can check: the proof is kept."""
-        voucher = self._voucher(half.entry.link)
+        voucher = self._vouched.last(half.entry.link)
         if voucher is None or half.entry.amount >= voucher.voucher.amount:
             return
         author = half.entry.author
@@ -273,7 +258,7 @@ class Worker:
         self._swept_ms = now
         late = now - self._journal.policy.settle_within_ms
         for opening in [o for o in self._serving.values() if o.state == DELIVERED and o.at_ms < late]:
-            voucher = self._voucher(leaf_of(opening.body))
+            voucher = self._vouched.last(leaf_of(opening.body))
             if voucher and voucher.voucher.amount and opening.peer not in self._journal.successors:
                 self._earn_by(voucher, opening)
             else:
@@ -295,7 +280,7 @@ class Worker:
         """After a start: what was admitted by the former life and never delivered costs nothing, but for
         what was vouched for."""
         for opening in [o for o in self._serving.values() if o.state == ADMITTED]:
-            voucher = self._voucher(leaf_of(opening.body))
+            voucher = self._vouched.last(leaf_of(opening.body))
             due = voucher.voucher.amount if voucher else 0
             state = DELIVERED if voucher else RELEASED
             self.put(opening._replace(state=state, due=due), reserved=due - opening.due)
