@@ -34,7 +34,7 @@ _LISTED = {"id": MODEL, "object": "model", "max_model_len": 8192, "owned_by": "v
 
 
 class Engines:
-    """Those that run. `late(name, s)`: from now on its first token comes so many seconds later."""
+    """Those that run."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -46,8 +46,9 @@ class Engines:
         """What each has done since it was last asked."""
         return {name: Counter(counts) for name, counts in self._ask("GET", "/served", None).items()}
 
-    def late(self, name: str, seconds: float) -> None:
-        self._ask("POST", "/late", {"name": name, "seconds": seconds})
+    def late(self, name: str, seconds: float, every: int) -> None:
+        """From now on the first token of its every so manyth answer comes so many seconds later."""
+        self._ask("POST", "/late", {"name": name, "seconds": seconds, "every": every})
 
     def _ask(self, method: str, path: str, body: Any) -> Any:
         line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
@@ -84,7 +85,8 @@ class Paced:
         self._speeds = speeds
         self._counts = {name: Counter[str]() for name in speeds}
         self._now = Counter[str]()
-        self._late: dict[str, float] = {}
+        self._late: dict[str, tuple[float, int, int]] = {}
+        """Seconds, every how manyth, and how many there were."""
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=1 << 24)
@@ -102,7 +104,7 @@ class Paced:
 
     async def _make_late(self, request: web.Request) -> web.Response:
         asked = await request.json()
-        self._late[asked["name"]] = asked["seconds"]
+        self._late[asked["name"]] = asked["seconds"], asked["every"], 0
         return web.json_response({})
 
     async def _models(self, _: web.Request) -> web.Response:
@@ -132,6 +134,11 @@ class Paced:
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         return web.json_response({"object": "list", "model": MODEL, "data": data, "usage": usage})
 
+    def _lateness(self, name: str) -> float:
+        seconds, every, count = self._late.get(name, (0.0, 1, 0))
+        self._late[name] = seconds, every, count + 1
+        return seconds if (count + 1) % every == 0 else 0.0
+
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         name, body = request.match_info["name"], await request.json()
         chat = "messages" in body
@@ -139,7 +146,7 @@ class Paced:
         before = _said(body)
         tokens, speed = int(body["max_tokens"]), self._speeds[name]
         usage = {"prompt_tokens": prompt, "completion_tokens": tokens, "total_tokens": prompt + tokens}
-        start = time.monotonic() + self._late.get(name, 0.0) + prompt / (READS * speed)
+        start = time.monotonic() + self._lateness(name) + prompt / (READS * speed)
 
         async def due(token: int) -> str:
             await asyncio.sleep(max(0.0, start + (token + 1) / speed - time.monotonic()))

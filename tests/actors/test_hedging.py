@@ -23,6 +23,7 @@ from opengateway.errors import (
 )
 from opengateway.routing import first_tokens
 from opengateway.routing.first_tokens import FirstTokens
+from opengateway.routing.views import ServedModel
 from opengateway.units import NodeId
 
 DONE = Finished("stop", 1, 1)
@@ -277,6 +278,15 @@ def test_late_is_what_is_late_for_this_place(monkeypatch: pytest.MonkeyPatch) ->
     for _ in range(50):
         seen.came(PEER, 0.01)
     assert seen.late_after(PEER, None, 0, 0.0) == first_tokens.LEAST
+
+
+def test_a_place_that_is_late_every_tenth_time_is_late_by_what_is_usual_there() -> None:
+    seen = FirstTokens()
+    for number in range(50):
+        seen.came(PEER, 10.0 if number % 10 == 0 else 0.5)
+    assert seen.late_after(PEER, None, 0, 0.0) == first_tokens.FAR * 0.5
+    slow_to_read = ServedModel("m", prompt_tps=100.0)
+    assert seen.late_after(PEER, slow_to_read, 200, 0.0) == first_tokens.FAR * 0.5 + 3.0
 
 
 def test_one_request_in_twenty_at_most_is_asked_twice() -> None:
