@@ -46,7 +46,7 @@ from actors.switchboard import Switchboard
 from opengateway.discovery.record import ModelOffer, NodeRecord, offer_of, open_record, sign_record
 from opengateway.engines.protocol import GenerateRequest, ModelInfo
 from opengateway.engines.stream import Finished, Stream
-from opengateway.errors import OpenGatewayError
+from opengateway.errors import LedgerReadOnly, OpenGatewayError
 from opengateway.identity import Identity, network_id
 from opengateway.ledger.book import Book
 from opengateway.ledger.entry import EntryInvalid, Signed, read_form
@@ -131,8 +131,9 @@ def _view(record: NodeRecord) -> PeerView:
 class Asked:
     """One of our requests, and what came of it."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, by: str) -> None:
         self.job = job
+        self.by = by
         self.tokens = 0
         self.error: OpenGatewayError | None = None
         self.over = False
@@ -230,7 +231,8 @@ class Member:
             )
         for address in (self.ledger, self.registry, self.scheduler):
             address.start()
-        self.lines.stamping.stamp = self.ledger.ask(KeepStamp(bytes(8))).get(timeout=PATIENCE_S)
+        with contextlib.suppress(LedgerReadOnly):  # an old copy is, until it is completed
+            self.lines.stamping.stamp = self.ledger.ask(KeepStamp(bytes(8))).get(timeout=PATIENCE_S)
         io.run(self._listen(), PATIENCE_S)
         self.running = True
 
@@ -322,7 +324,7 @@ class Member:
         request = GenerateRequest(
             "chat", worker.name, {"messages": [{"role": "user", "content": "go"}], "max_tokens": tokens}
         )
-        asked = Asked(Job(request, Stream(), deadline=time.monotonic() + 15.0))
+        asked = Asked(Job(request, Stream(), deadline=time.monotonic() + 15.0), self.name)
         self.swarm.io.spawn(self._read(asked))
         self.scheduler.tell(Submit(asked.job))
         self._asking = [one for one in self._asking if not one.over] + [asked]

@@ -36,6 +36,10 @@ class Keeping:
     def answer(self, peer: NodeId, first: int) -> Entries:
         seq, highest = self._highest(peer)
         records = self._records(peer, first) if seq >= first else {}
+        head = self._journal.vault.store.head(peer)
+        if head is not None and head.entry.seq < min(first, seq):
+            # A tree reaches further. It may be of another history than the one that was shown here.
+            records[head.entry.seq] = [head.body, head.signature]
         chosen = sorted(records)[:RECORDS]
         return Entries(
             first,

@@ -355,6 +355,27 @@ def test_another_tree_at_a_witness_is_a_second_history(lab: World) -> None:
     assert "two histories" in ann.book.damage
 
 
+def test_a_second_history_shows_where_the_first_was_seen_and_a_larger_tree_was_heard_of(
+    lab: World, tmp_path: Path
+) -> None:
+    """Who is asked tells the furthest that it has seen, and that is of the second history already."""
+    ann, bob, cid = lab.node("ann"), lab.node("bob"), lab.node("cid")
+    ann.ask(cid)
+    old = image(ann, tmp_path / "old")
+    ann.ask(bob)
+    restore(ann, old)
+    for _ in range(3):
+        ann.ask(cid)
+    ann.clock.pass_ms(60_000)
+    [(_, head)] = ann.book.witnessing.announce([cid.id])
+    ann.book.commit()
+    assert bob.book.witnessing.heard([(cid.id, head)]).news
+    bob.book.commit()
+    meet(ann, bob)
+    assert "two histories" in ann.book.damage
+    assert not signs(ann, cid)
+
+
 def _signature(note: str) -> bytes:
     import base64
 
