@@ -10,6 +10,7 @@ from typing import Any
 from actors.messages import Reached
 from opengateway.discovery.addresses import endpoint, local_endpoints
 from opengateway.discovery.record import (
+    CLOCK_ERROR_MS,
     CLUSTERS,
     ENDPOINTS,
     MODELS,
@@ -33,6 +34,8 @@ LIFE_MS = 3600 * 1000
 OFFERS = 16
 """A record changes with every measured speed; its prices hardly ever."""
 REFRESH_MS = LIFE_MS // 3
+SET_BACK_MS = CLOCK_ERROR_MS // 2
+"""What is signed further in the future is said anew: peers refuse it, and hang up."""
 NOT_REACHED = Reached("unknown", (), (), 0, outside=False)
 ANY_HOST = ("*", "0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound
 
@@ -167,7 +170,8 @@ class OwnRecord:
         )
         told = self.told
         same = told is not None and replace(told, seq=here.seq, expires_ms=here.expires_ms) == here
-        if told is not None and same and told.expires_ms - now > LIFE_MS - REFRESH_MS:
+        age_ms = LIFE_MS - (told.expires_ms - now) if told is not None else 0
+        if same and -SET_BACK_MS <= age_ms < REFRESH_MS:
             return
         self.told = here
         self.whereabouts = sign_whereabouts(self.identity, self.net, here, now_ms=now)
@@ -185,7 +189,8 @@ class OwnRecord:
         }
 
     def stale(self) -> bool:
-        return self.now_ms() - self.signed_ms > REFRESH_MS
+        """It grows old, or it was signed by a clock that has been set back since."""
+        return not -SET_BACK_MS <= self.now_ms() - self.signed_ms <= REFRESH_MS
 
 
 def _offer(model: ServedModel) -> ModelOffer:
