@@ -27,7 +27,7 @@ from opengateway.errors import (
     StampMissing,
 )
 from opengateway.identity import short
-from opengateway.ledger.admission import Admission
+from opengateway.ledger.admission import Admission, apart, clocks_apart
 from opengateway.routing.hold import hold_for
 from opengateway.routing.views import FREE, PeerView, Price, ServedModel
 from opengateway.units import NodeId
@@ -97,12 +97,17 @@ def hold(
     order: Dispatch,
     model: ServedModel,
     *,
+    view: PeerView | None,
     dispatch: Callable[[Dispatch], None],
 ) -> None:
     """Set aside what the job can cost at this peer, and then ask the peer; or end the job with the error."""
     job, price = order.job, order.price
     if price == FREE:
         dispatch(order)
+        return
+    if view is not None and apart(view.ahead_ms):
+        # It would refuse our OPEN; and if it is our clock that is ahead, the OPEN would date all that follow.
+        scheduler.tell(JobEnded(job, order.peer, None, clocks_apart(-view.ahead_ms)))
         return
     most = hold_for(job.request.kind, job.request.body, model.context, job.request.partial)
     if most.completion_tokens and not LIMITS & job.request.body.keys():

@@ -131,6 +131,7 @@ class Placing:
             else:
                 flight.io.call(runner.begin, job)
             return
-        order = holds.order_for(job, place, choice.model, flight.market.peer(place))
+        view = flight.market.peer(place)
+        order = holds.order_for(job, place, choice.model, view)
         job.note("sent", ring=choice.ring, node=short(place), name=order.peer_name, home=choice.home)
-        holds.hold(flight.ledger, flight.address, order, choice.model, dispatch=self._dispatch)
+        holds.hold(flight.ledger, flight.address, order, choice.model, view=view, dispatch=self._dispatch)

@@ -14,6 +14,7 @@ from opengateway.discovery.addresses import parse_endpoint, parse_relay
 from opengateway.discovery.claims import NOBODY, Claim, Judged, judge
 from opengateway.discovery.record import NodeRecord
 from opengateway.identity import base32, short
+from opengateway.ledger.admission import apart
 from opengateway.models.machine import Machine
 from opengateway.routing.placement import offered
 from opengateway.routing.rings import private, ring_of
@@ -158,7 +159,9 @@ class Roster:
         known: float | None = before[0] if before else None
         if rtt_ms is not None and known is not None and abs(rtt_ms - known) <= max(1.0, RTT_CHANGE * known):
             rtt_ms = known
-        told = (rtt_ms, self.ring(session), self.quiet(session), session.relay)
+        told = (
+            rtt_ms, self.ring(session), self.quiet(session), session.relay, apart(session.ahead_ms)
+        )  # fmt: skip
         changed, session.told = told != session.told, told
         return changed
 
@@ -203,6 +206,7 @@ class Roster:
                 self._usable(session),
                 session.record.offer,
                 self.quiet(session),
+                session.ahead_ms,
             )
             for session in self.sessions.values()
         )

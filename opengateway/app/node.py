@@ -63,6 +63,7 @@ from opengateway.engines.protocol import Engine
 from opengateway.errors import SetupError
 from opengateway.home import Home
 from opengateway.identity import Identity, from_base32, network_id
+from opengateway.ledger.steady_clock import SteadyClock
 from opengateway.models.machine import Machine
 from opengateway.routing.views import WorkerView
 from opengateway.transport.zmq_wire import zmq_wire
@@ -92,6 +93,8 @@ class Node:
         self.engines = Engines(
             home, config.engine, WORLD, self._worker, cpu_percent=config.contribute.cpu_percent
         )
+        self.clock = SteadyClock()
+        """The ledger's; it outlives the Ledger's lives."""
         self.given_up: dict[NodeId, NodeId] = {}
         """Keys that others came after. The Ledger says, everybody reads."""
         self.facts = facts_of(home, config, self.identity, self.net, http_url=lambda: self.http.url)
@@ -157,7 +160,7 @@ class Node:
             self.home.ledger_db,
             self.identity,
             self.net,
-            now_ms=_now_ms,
+            now_ms=self.clock.now_ms,
             own=own,
             convicted=self.lines.flood,
             offers=lambda: self.own.offer_names,

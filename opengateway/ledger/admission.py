@@ -159,9 +159,19 @@ def require_offered(entry: Entry, price: Price, model: str, offers: Collection[b
 
 
 def require_clock(entry: Entry, now_ms: int) -> None:
-    if abs(entry.t_ms - now_ms) > CLOCKS_APART_MS:
-        raise LedgerRefused(
-            f"the clocks of the two nodes differ by {(entry.t_ms - now_ms) / 1000:+.0f} s",
-            reason="clock",
-            hint="`opengateway doctor` says whose clock is wrong",
-        )
+    if apart(entry.t_ms - now_ms):
+        raise clocks_apart(entry.t_ms - now_ms)
+
+
+def apart(ahead_ms: int) -> bool:
+    """Clocks differ by more than an OPEN may."""
+    return abs(ahead_ms) > CLOCKS_APART_MS
+
+
+def clocks_apart(ahead_ms: int) -> LedgerRefused:
+    """Why nothing is opened between two nodes. `ahead_ms`: of the one who asks."""
+    return LedgerRefused(
+        f"the clocks of the two nodes differ by {ahead_ms / 1000:+.0f} s",
+        reason="clock",
+        hint="`opengateway doctor` says whose clock is wrong",
+    )

@@ -70,6 +70,8 @@ class PeerView:
     """What a request that pays these prices names."""
     quiet: bool = False
     """Nothing was heard of it for longer than pings are apart: it may be dead, and is asked last."""
+    ahead_ms: int = 0
+    """Of our clock."""
 
 
 @dataclass(slots=True)

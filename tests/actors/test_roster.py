@@ -14,6 +14,7 @@ from opengateway.discovery.peers import PeerBook
 from opengateway.discovery.record import NodeRecord
 from opengateway.discovery.redial import FRESH_MS
 from opengateway.identity import Identity, network_id, short
+from opengateway.ledger.rules import CLOCKS_APART_MS
 from opengateway.regions import region
 from opengateway.units import NodeId
 
@@ -62,6 +63,21 @@ def test_the_ring_follows_what_was_measured_and_the_scheduler_is_told() -> None:
     assert scene.row(far)["ring"] == "nearest"
     scene.trips((near, 300.0), (far, 300.0))
     assert scene.row(near)["ring"] == "nearest", "a slow answer does not move it away"
+
+
+def test_a_clock_that_is_set_is_told_once_it_matters_to_credit() -> None:
+    scene = Scene()
+    peer = scene.peer()
+
+    def trip(ahead_ms: int) -> bool:
+        return scene.roster.round_trips((Trip(peer, 9.0, time.monotonic(), ahead_ms, 9.0),), {})
+
+    assert trip(0)
+    assert not trip(CLOCKS_APART_MS)
+    assert trip(CLOCKS_APART_MS + 1)
+    assert [view.ahead_ms for view in scene.roster.views()] == [CLOCKS_APART_MS + 1]
+    assert not trip(-3_600_000)
+    assert trip(0)
 
 
 def test_a_peer_that_cannot_be_where_it_says_is_last_is_shown_and_is_counted_once() -> None:

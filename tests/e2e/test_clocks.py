@@ -79,4 +79,6 @@ def test_the_ledger_keeps_its_rule_and_says_what_is_wrong(three: Three) -> None:
     assert status >= 400
     assert "clocks of the two nodes differ by +3600 s" in answer["error"]["message"]
     assert "opengateway doctor" in answer["error"]["hint"]
+    # Nothing was signed for it: an entry that is an hour ahead would date all that follow.
+    assert [line["type"] for line in three.off.get("/node/ledger/history")["entries"]] == ["genesis"]
     three.other.post("/v1/chat/completions", chat())
