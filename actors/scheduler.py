@@ -198,8 +198,8 @@ class Scheduler(Actor[SchedulerMessage]):
             case DescribeTrace(request):
                 found = self._traces.find(request)
                 return found.as_json() if found is not None else None
-            case DescribeTraces(limit):
-                return [trace.summary() for trace in self._traces.newest(limit)]
+            case DescribeTraces(limit, failed):
+                return [trace.summary() for trace in self._traces.newest(limit, failed=failed)]
             case DescribeModels():
                 return self._market.describe()
         return None

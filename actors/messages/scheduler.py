@@ -131,9 +131,10 @@ class DescribeTrace(Request[dict[str, Any] | None]):
 
 @dataclass(frozen=True, slots=True)
 class DescribeTraces(Request[list[dict[str, Any]]]):
-    """The newest requests, without their events."""
+    """The newest requests, without their events; `failed`: only those that were not answered."""
 
     limit: int = 20
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

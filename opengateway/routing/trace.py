@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 MOST_EVENTS = 400
 """Events of one request: 64 parts with some quotes each."""
+FAILED = ("refused", "broken")
+"""With one of these a request has ended that was not answered."""
 KEPT = 500
 """Requests that a node remembers: at 100 bytes an event some MB at most."""
 
@@ -38,9 +41,14 @@ class Trace:
         else:
             self.left_out += 1
 
+    @property
+    def failed(self) -> bool:
+        return bool(self.events) and self.events[-1][1] in FAILED
+
     def summary(self) -> dict[str, Any]:
         """Without the events, but with how it stands: the last of them."""
-        at, what, _ = self.events[-1] if self.events else (self.began, "submitted", {})
+        nothing: dict[str, Any] = {}
+        at, what, facts = self.events[-1] if self.events else (self.began, "submitted", nothing)
         return {
             "request": self.request,
             "kind": self.kind,
@@ -50,6 +58,8 @@ class Trace:
             "parts": self.parts,
             "last": what,
             "ms": round((at - self.began) * 1000, 3),
+            "code": facts.get("code", ""),
+            "why": facts.get("why", ""),
         }
 
     def as_json(self) -> dict[str, Any]:
@@ -81,6 +91,7 @@ class Traces:
         found = [trace for name, trace in self._kept.items() if name.endswith(request)]
         return found[0] if len(found) == 1 else None
 
-    def newest(self, most: int) -> list[Trace]:
-        """The newest first."""
-        return list(self._kept.values())[: -most - 1 : -1]
+    def newest(self, most: int, *, failed: bool = False) -> list[Trace]:
+        """The newest first; or only of those that were not answered."""
+        found = (trace for trace in reversed(self._kept.values()) if trace.failed or not failed)
+        return list(islice(found, most))

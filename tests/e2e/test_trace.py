@@ -56,6 +56,10 @@ def test_a_request_that_was_refused_says_why_and_one_that_is_unknown_what_to_do(
     found = pocket_pair.asking.get("/node/trace/last")
     assert found["events"][-1]["what"] == "refused"
     assert found["events"][-1]["code"] == "model_not_found"
+    asked(pocket_pair)
+    newest = pocket_pair.asking.get("/node/trace?limit=1&failed=1")["requests"]
+    assert [(one["request"], one["code"]) for one in newest] == [(found["request"], "model_not_found")]
+    assert "nonsense" in newest[0]["why"]
     unknown = pocket_pair.asking.cli("trace", "req-0")
     assert unknown.returncode == 1
     assert "trace --list" in unknown.stderr

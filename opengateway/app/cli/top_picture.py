@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +15,12 @@ from opengateway.units import show_credits
 
 Row = tuple[str, ...]
 
-PEERS = ("PEER", "RING", "RTT ms", "SERVES", "SLOTS", "PATH", "OWES US", "STATE")
+PEERS = ("PEER", "RING", "RTT ms", "SERVES", "SLOTS", "STATE", "OWES US", "PATH")
 JOBS = ("FOR", "AT", "RING", "MODEL", "STATE", "FIRST ms", "AGE s", "REQUEST")
 ACTORS = ("ACTOR", "STATE", "LIFE", "HANDLED", "MAIL", "LOST", "DOING")
 ACCOUNTS = ("PEER", "SERVED", "CONSUMED", "OWES US")
+FAILURES = 5
+"""Requests that were not answered, below those in flight."""
 STATES = {"up": 0, "connecting": 1, "down": 2, "gone": 3}
 
 
@@ -56,7 +59,8 @@ def take(client: NodeClient) -> Picture:
         balance=int(credit.get("balance", 0)),
         warnings=[clean(one.get("text", "")) for one in status.get("warnings") or []],
         peers=[_peer(row) for row in _rows(client, "/node/peers", "peers")],
-        jobs=[_job(row) for row in _rows(client, "/node/jobs", "jobs")],
+        jobs=[_job(row) for row in _rows(client, "/node/jobs", "jobs")]
+        + [_failure(row) for row in _rows(client, f"/node/trace?failed=1&limit={FAILURES}", "requests")],
         actors=_tree(_rows(client, "/node/actors", "actors")),
         accounts=[_account(row) for row in _rows(client, "/node/ledger/peers", "peers")],
     )
@@ -76,9 +80,9 @@ def _peer(row: dict[str, Any]) -> Row:
         number(rtt),
         ", ".join(row["models"][:3]),
         row["slots"] or "",
-        row["path"],
-        show_credits(owes) if owes else "",
         row["state"],
+        show_credits(owes) if owes else "",
+        row["path"],
     )
 
 
@@ -94,6 +98,11 @@ def _job(row: dict[str, Any]) -> Row:
         number(row["age_s"]),
         row["id"],
     )
+
+
+def _failure(row: dict[str, Any]) -> Row:
+    age = time.time() - (row["at_ms"] + row["ms"]) / 1000
+    return _clean("you", "", "", row["model"], row["code"] or "failed", "", number(age), row["request"])
 
 
 def _tree(rows: list[dict[str, Any]]) -> list[Row]:

@@ -34,6 +34,9 @@ NUMBERS = {
     "CONSUMED",
 }
 GOOD, BAD = {"up", "running", "answering"}, {"down", "gone", "failed", "abandoned", "backoff"}
+FLYING = {"waiting", "asked", "answering"}
+"""What a job is while it is in flight, if it has no place in the queue; other words are why it failed."""
+LONGEST_NAME = 24
 
 CHART = Theme(
     name="opengateway",
@@ -66,7 +69,8 @@ class Rows(DataTable[Text]):
         cursor, scroll = self.cursor_row, self.scroll_y
         self.clear()
         for row in rows:
-            self.add_row(*(_cell(title, text) for title, text in zip(self._titles, row, strict=True)))
+            cells = zip(self._titles, row, strict=True)
+            self.add_row(*(_cell(title, text, job=self.id == "jobs") for title, text in cells))
         self.border_subtitle = str(len(rows))
         self.move_cursor(row=min(cursor, max(0, len(rows) - 1)), scroll=False)
         self.scroll_to(y=scroll, animate=False)
@@ -75,6 +79,7 @@ class Rows(DataTable[Text]):
 class TopScreen(App[None]):
     TITLE = "opengateway top"
     ENABLE_COMMAND_PALETTE = False
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - declared so by Textual
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "Quit"),
         Binding("p", "pause", "Pause"),
@@ -94,7 +99,10 @@ class TopScreen(App[None]):
     #money { height: 5; border: round $panel; border-title-color: $primary; padding: 0 1; }
     Sparkline { height: 1; } Sparkline > .sparkline--max-color { color: $success; }
     Sparkline > .sparkline--min-color { color: $primary; }
-    .zoomed #left, .zoomed #right { display: none; }
+    .-narrow Horizontal { layout: vertical; }
+    .-narrow #left { width: 100%; height: 2fr; } .-narrow #right { width: 100%; height: 1fr; }
+    .-narrow #accounts, .-narrow #curve { display: none; }
+    .-narrow #money { height: 1; border: none; }
     """
 
     def __init__(self, look: Callable[[], Picture], interval: float) -> None:
@@ -175,6 +183,10 @@ class TopScreen(App[None]):
             self.screen.maximize(self.focused)
 
 
-def _cell(title: str, text: str) -> Text:
+def _cell(title: str, text: str, *, job: bool = False) -> Text:
     style = "green" if text in GOOD else "red" if text in BAD else ""
+    if job and title == "STATE" and text not in FLYING and not text.startswith("place "):
+        style = "red"
+    if title in ("PEER", "FOR", "AT") and len(text) > LONGEST_NAME:
+        text = text[: LONGEST_NAME - 1] + "…"
     return Text(text, style=style, justify="right" if title in NUMBERS else "left", no_wrap=True)

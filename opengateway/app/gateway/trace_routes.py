@@ -28,7 +28,8 @@ class TraceRoutes:
             limit = min(MOST, max(1, int(request.query.get("limit", "20"))))
         except ValueError as error:
             raise BadRequest("limit must be a whole number") from error
-        return _json({"requests": await answer(self._scheduler.ask(DescribeTraces(limit)), PATIENCE)})
+        wanted = DescribeTraces(limit, failed=request.query.get("failed", "0") not in ("", "0"))
+        return _json({"requests": await answer(self._scheduler.ask(wanted), PATIENCE)})
 
     async def one(self, request: web.Request) -> web.Response:
         """By the id, an end of it, or `last`."""

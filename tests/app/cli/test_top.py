@@ -6,18 +6,20 @@ import asyncio
 from pathlib import Path
 
 from harness import Node
+from sse import chat
 from textual.widgets import Static
 
 from opengateway.app.cli import top_picture
 from opengateway.app.cli.top import SHOWN, lines
 from opengateway.app.cli.top_picture import Picture
 from opengateway.app.cli.top_screen import Rows, TopScreen
+from opengateway.app.client import NodeClient
 from opengateway.errors import NotRunning
 
 
 def picture(**more: object) -> Picture:
     made = Picture("ada (abc)", "pocket, running", "1 credits", 1_000_000)
-    made.peers = [("ben", "lan", "1.0", "pocket", "2", "direct", "", "up")]
+    made.peers = [("ben", "lan", "1.0", "pocket", "2", "up", "", "direct")]
     made.actors = [("node", "running", "1", "0", "0", "0", "")]
     for name, value in more.items():
         setattr(made, name, value)
@@ -25,7 +27,7 @@ def picture(**more: object) -> Picture:
 
 
 def test_plain_lines_have_every_table_that_has_rows_and_say_what_is_left_out() -> None:
-    peers = [(f"peer-{n}", "lan", "1.0", "pocket", "2", "direct", "", "up") for n in range(SHOWN + 3)]
+    peers = [(f"peer-{n}", "lan", "1.0", "pocket", "2", "up", "", "direct") for n in range(SHOWN + 3)]
     found = lines(picture(peers=peers, warnings=["the disk is full"]))
     assert found[0] == "ada (abc)"
     assert "warning: the disk is full" in found
@@ -87,6 +89,40 @@ def test_the_screen_shows_what_it_saw_pauses_and_survives_a_node_that_is_gone() 
             await pilot.press("q")
 
     asyncio.run(scene())
+
+
+FAILURE = {
+    "request": "req-1", "model": "llama-70b", "code": "model_not_found", "at_ms": 0, "ms": 1.0,
+}  # fmt: skip
+
+
+def test_a_request_that_was_not_answered_stands_below_those_in_flight_with_its_reason(tmp_path: Path) -> None:
+    with Node(tmp_path, "ada") as node:
+        assert node.request("POST", "/v1/chat/completions", chat(model="nope"))[0] == 404
+        found = top_picture.take(NodeClient(node.http, node.token)).jobs
+    [row] = [dict(zip(top_picture.JOBS, row, strict=True)) for row in found]
+    assert (row["FOR"], row["MODEL"], row["STATE"]) == ("you", "nope", "model_not_found")
+    assert row["REQUEST"].startswith("req-")
+
+
+def test_a_small_terminal_has_one_column_and_shows_what_matters_of_each_row() -> None:
+    long = ("a-host-name-that-never-ends-" * 3, "lan", "1.0", "pocket", "2", "up", "", "direct")
+
+    async def scene(size: tuple[int, int]) -> tuple[bool, bool]:
+        screen = TopScreen(lambda: picture(peers=[long], jobs=[top_picture._failure(FAILURE)]), 60.0)
+        async with screen.run_test(size=size) as pilot:
+            await screen.workers.wait_for_complete()
+            await pilot.pause()
+            peers, actors = (screen.query_one(f"#{name}", Rows) for name in ("peers", "actors"))
+            assert len(str(peers.get_row_at(0)[0])) <= 24
+            assert screen.query_one("#jobs", Rows).get_row_at(0)[4].style == "red"
+            beside = actors.region.x >= peers.region.right
+            shown = screen.query_one("#accounts", Rows).display
+            await pilot.press("q")
+        return beside, bool(shown)
+
+    assert asyncio.run(scene((80, 24))) == (False, False)
+    assert asyncio.run(scene((200, 50))) == (True, True)
 
 
 def test_names_from_the_network_cannot_steer_the_terminal() -> None:

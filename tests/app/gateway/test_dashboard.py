@@ -79,7 +79,7 @@ def test_a_question_streams_and_says_where_the_answer_came_from(page: Page) -> N
     page.type("What is 2+2?")
     page.press("Enter")
     route = page.until("document.querySelector('.said.node .route')?.textContent", "the answer is there")
-    assert "serving (lan)" in route
+    assert "serving (this link)" in route
     assert "pocket" in route
     assert page.text(".said.node").startswith("4")
     assert page.text(".said.you") == "What is 2+2?"
@@ -90,6 +90,23 @@ def test_a_question_streams_and_says_where_the_answer_came_from(page: Page) -> N
     page.until("document.querySelector('#entries .kind.settle')", "the payment is shown")
     assert "serving" in page.text("#accounts")
     page.until("document.getElementById('balance').textContent.startsWith('−')", "the balance is shown")
+
+
+def test_a_request_that_was_not_answered_is_shown_with_its_reason_and_its_way(page: Page, pair: Pair) -> None:
+    asked = {"model": "nobody-has-it", "messages": [{"role": "user", "content": "x"}]}
+    assert pair.asking.request("POST", "/v1/chat/completions", asked)[0] == 404
+    page.until("document.querySelector('#failure-rows li')", "the failure is there")
+    assert "nobody-has-it" in page.text("#failure-rows li")
+    assert "nobody in reach serves" in page.text("#failure-rows li")
+    page.click("#failure-rows summary")
+    page.until("document.querySelector('#failure-rows td')", "its way is shown")
+    assert "refused" in page.text("#failure-rows table")
+
+
+def test_amounts_of_one_column_have_as_many_decimals(page: Page) -> None:
+    page.until("document.querySelectorAll('#credit-facts dd').length === 5", "the facts are there")
+    texts = page.run("[...document.querySelectorAll('#credit-facts dd')].map((one) => one.innerText)")
+    assert len({len(text.partition(".")[2]) for text in texts}) == 1, texts
 
 
 def test_audit_now_checks_what_the_audit_tool_checks(page: Page, pair: Pair) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from actors.kernel import describe
-from actors.messages import DescribeBalance, DescribeJobs, DescribeMachine, ListJobs
+from actors.messages import DescribeBalance, DescribeJobs, DescribeMachine, DescribeTraces, ListJobs
 from opengateway.app.gateway.picture import (
     Parts,
     account_rows,
@@ -21,6 +21,7 @@ from opengateway.app.gateway.picture import (
 MOST_PEERS = 200
 MOST_ACCOUNTS = 50
 ENTRIES = 12
+FAILURES = 3
 PEER_FACTS = (
     "id", "short", "name", "region", "ring", "state", "why", "models", "slots", "path", "clock_off_s",
     "owes_us", "quiet", "paused", "place_disproved",
@@ -33,13 +34,14 @@ NODE_FACTS = (
 
 async def look(parts: Parts) -> dict[str, Any]:
     """One picture: each section is sent when it differs from the one before."""
-    status, peers, models, machine, jobs, flying, balance, accounts, entries = await asyncio.gather(
+    status, peers, models, machine, jobs, flying, failures, balance, accounts, entries = await asyncio.gather(
         overview(parts),
         _or(peer_rows(parts), []),
         _or(model_rows(parts), {"local": [], "network": []}),
         if_it_answers(parts.gauge.ask(DescribeMachine())),
         if_it_answers(parts.scheduler.ask(DescribeJobs())),
         if_it_answers(parts.scheduler.ask(ListJobs())),
+        if_it_answers(parts.scheduler.ask(DescribeTraces(FAILURES, failed=True))),
         if_it_answers(parts.ledger.ask(DescribeBalance())),
         _or(account_rows(parts), []),
         _or(history_rows(parts, ENTRIES), []),
@@ -49,7 +51,7 @@ async def look(parts: Parts) -> dict[str, Any]:
         "peers": {"total": len(peers), "rows": [_peer(row) for row in peers[:MOST_PEERS]]},
         "models": {**models, "speeds": speeds(parts)},
         "machine": machine or {},
-        "jobs": {"counts": jobs or {}, "rows": flying or []},
+        "jobs": {"counts": jobs or {}, "rows": flying or [], "failures": failures or []},
         "actors": [_actor(asdict(row)) for row in describe(parts.root)],
         "ledger": {
             "balance": balance or {},

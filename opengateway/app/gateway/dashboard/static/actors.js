@@ -16,8 +16,8 @@ export function drawActors({ actors }) {
     ["Actor", (a) => [el("span", { class: "limb", "aria-hidden": "true" }, a.limb), el("span", { class: "dot", "aria-hidden": "true" }), a.name.split("/").at(-1), a.state === "running" ? "" : ` (${a.state})`]],
     ["Handled", (a) => el("span", { class: ticked(a) ? "tick" : null }, count(a.handled)), "num"],
     ["Mail", (a) => (a.mailbox ? count(a.mailbox) : "–"), "num"],
-    ["Up", (a) => (a.uptime_s ? span(a.uptime_s) : ""), "num"],
-    ["Life", (a) => String(a.life), "num"],
+    ["Up", (a) => (a.uptime_s ? span(a.uptime_s) : ""), "num spare"],
+    ["Life", (a) => String(a.life), "num spare"],
     ["Now", (a) => a.error && a.state !== "running" ? el("span", { class: "bad" }, a.error) : a.lost ? `${a.doing} (${count(a.lost)} lost)` : a.doing],
   ], rows, (a) => ({ "data-state": a.state, title: a.error || null })));
   $("tree").scrollLeft = scrolled;

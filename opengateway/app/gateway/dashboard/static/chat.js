@@ -2,6 +2,7 @@
 
 import { $, cut, el, ms, say, show, table } from "./dom.js";
 import { markdown } from "./markdown.js";
+import { TITLES } from "./rings.js";
 import { ask, askJson, events } from "./session.js";
 
 const talk = [];
@@ -101,7 +102,7 @@ class Writing {
     const { route, ttft_ms, tokens_per_second, completion_tokens, credits } = this.stats ?? {};
     if (!route) return "";
     return [
-      route.ring === "local" ? "this node" : `${route.name} (${route.ring})`, route.model,
+      route.ring === "local" ? "this node" : `${route.name} (${TITLES[route.ring] ?? route.ring})`, route.model,
       `first token ${ms(ttft_ms)}`, completion_tokens > 1 && tokens_per_second ? `${Math.round(tokens_per_second)} tokens/s` : "",
       credits && credits !== "0" ? `${credits} credits` : "free",
     ].filter(Boolean).join(" · ");
@@ -110,8 +111,8 @@ class Writing {
 
 const STEPS = { sent: "sent to", queued: "waits", asked: "asked for a slot", quoted: "quoted", not_quoted: "gave no quote", failed: "failed, next try", broke: "broke off, goes on elsewhere", continued: "goes on from what was shown", repeated: "begins anew", broken: "broke off", slow: "slow, tried elsewhere too" };
 
-/** The search that found this answer, step by step; asked for when somebody wants to see it. */
-function way(id) {
+/** The search for an answer, step by step; asked for when somebody wants to see it. */
+export function way(id) {
   const body = el("div", {});
   const box = el("details", { class: "route" }, el("summary", {}, "How it got here"), body);
   box.addEventListener("toggle", async () => {

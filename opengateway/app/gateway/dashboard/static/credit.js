@@ -1,6 +1,6 @@
 // Credit over time: one line, drawn from what the ledger held at each moment.
 
-import { $, credits, dress, el, say, svg } from "./dom.js";
+import { $, aligned, credits, dress, el, say, svg } from "./dom.js";
 import { askJson } from "./session.js";
 
 const H = 180, TOP = 16, BOTTOM = 26, REFRESH_MS = 60_000;
@@ -47,7 +47,8 @@ export function drawCredit({ ledger }) {
   const hour = (balance.earned_last_hour ?? 0) - (balance.spent_last_hour ?? 0);
   say($("credit-line"), hour ? `${hour > 0 ? "+" : ""}${credits(hour)} in the last hour` : "Unchanged in the last hour");
   const rows = [["Earned by answering", balance.earned], ["Spent by asking", balance.spent], ["Held for requests in flight", balance.held], ["Others owe this node", balance.owed_to_us], ["This node owes others", balance.owed_by_us]];
-  $("credit-facts").replaceChildren(...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, credits(value))]));
+  const amounts = aligned(rows.map(([, value]) => value));
+  $("credit-facts").replaceChildren(...rows.flatMap(([name], index) => [el("dt", {}, name), el("dd", {}, amounts[index])]));
   if (balance.entries !== entriesSeen) {
     if (entriesSeen >= 0 && points.length) { // the line goes on while the next reading is on its way
       points = [...points.slice(1), { t_ms: Date.now(), earned: balance.earned, spent: balance.spent }];

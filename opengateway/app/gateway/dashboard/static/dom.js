@@ -54,6 +54,15 @@ export function credits(ucr) {
   return (ucr < 0 ? "−" : "") + text;
 }
 
+/** Amounts for one column: all with as many decimals as the one that has most, so that they can be compared. */
+export function aligned(amounts) {
+  const most = Math.max(0, ...amounts.map((ucr) => (credits(ucr).split(".")[1] ?? "").length));
+  return amounts.map((ucr) => {
+    const [whole, rest = ""] = credits(ucr).split(".");
+    return most ? `${whole}.${rest.padEnd(most, "0")}` : whole;
+  });
+}
+
 export function span(seconds) {
   const s = Math.max(0, Math.floor(seconds));
   if (s < 60) return `${s} s`;

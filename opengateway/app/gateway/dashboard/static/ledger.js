@@ -1,6 +1,6 @@
 // The signed record: who owes whom, the last entries, and the audit that anybody could do.
 
-import { $, count, credits, el, plural, say, table, when } from "./dom.js";
+import { $, aligned, count, credits, el, plural, say, table, when } from "./dom.js";
 import { askJson } from "./session.js";
 
 const KINDS = { genesis: "began", open: "held", settle: "paid", earn: "earned", void: "released", transfer: "moved" };
@@ -14,13 +14,16 @@ export function drawLedger({ ledger }) {
   seen = key;
   accounts(ledger.accounts);
   const scrolled = $("entries").scrollLeft;
+  const signed = (e) => (e.amount ? (e.type === "settle" ? -e.amount : e.amount) : e.hold ?? 0);
+  const moved = ledger.entries.filter(signed), texts = aligned(moved.map(signed));
+  const amounts = new Map(moved.map((e, index) => [e, texts[index]]));
   $("entries").replaceChildren(ledger.entries.length ? table("Last entries of the ledger", [
-    ["No.", (e) => count(e.seq), "num"],
+    ["No.", (e) => count(e.seq), "num spare"],
     ["Time", (e) => when(e.t_ms)],
     ["What", (e) => el("span", { class: `kind ${e.type}` }, KINDS[e.type] ?? e.type)],
     ["With", (e) => e.name],
-    ["Credits", (e) => (e.amount ? credits(e.type === "settle" ? -e.amount : e.amount) : e.hold ? credits(e.hold) : ""), "num"],
-    ["Tokens", (e) => (e.prompt_tokens || e.completion_tokens ? `${count(e.prompt_tokens)} in, ${count(e.completion_tokens)} out` : "")],
+    ["Credits", (e) => amounts.get(e) ?? "", "num"],
+    ["Tokens", (e) => (e.prompt_tokens || e.completion_tokens ? `${e.type === "open" ? "at most " : ""}${count(e.prompt_tokens)} in, ${count(e.completion_tokens)} out` : ""), "spare"],
     ["Both signed", (e) => (e.countersigned ? "yes" : "")],
   ], ledger.entries) : el("p", { class: "empty" }, "No entries yet: the first answer writes one."));
   $("entries").scrollLeft = scrolled;

@@ -2,6 +2,8 @@
 
 import { $, count, dress, el, listed, plural, say, show, span, svg } from "./dom.js";
 
+const ENGINES = { llama_server: "llama.cpp", ollama: "Ollama", openai: "OpenAI-compatible" };
+
 export function drawNode({ node, models, actors }) {
   if (!node) return;
   say($("node-name"), node.name);
@@ -13,10 +15,9 @@ export function drawNode({ node, models, actors }) {
   const speed = (models?.speeds ?? []).reduce((best, one) => (one.generate_tps > (best?.generate_tps ?? 0) ? one : best), null);
   const { engine } = node;
   facts([
-    ["Engine", engine.state === "none" ? "none" : `${engine.name}, ${engine.state}`],
+    ["Engine", engine.state === "none" ? "none" : `${ENGINES[engine.name] ?? engine.name}, ${engine.state}`],
     engine.slots ? ["Slots busy", `${engine.busy} of ${engine.slots}`, engine.busy / engine.slots] : null,
     speed ? ["Speed", `${count(Math.round(speed.generate_tps))} tokens/s`] : null,
-    ["Peers", String(node.peers.total)],
     ["Region", node.region],
     actors ? ["Up for", span(actors[0].uptime_s)] : null,
   ]);

@@ -3,7 +3,7 @@
 import { $, credits, cut, dress, listed, ms, plural, say, show, svg, table } from "./dom.js";
 
 const RINGS = ["lan", "nearest", "country", "continent", "world"];
-const TITLES = { lan: "this link", nearest: "nearest", country: "country", continent: "continent", world: "world" };
+export const TITLES = { lan: "this link", nearest: "nearest", country: "country", continent: "continent", world: "world" };
 const X = 34, FOOT = 46, TOP = 8, EDGE = 16;
 const NARROW = 460, FIRST = 92, LABEL = 170, NAME = 58, MANY = 40, LINE = 36, ROOMY = 3.2;
 
