@@ -83,8 +83,9 @@ class Ending:
             return
         tokens, stream = end.finished.completion_tokens, job.stream
         flight.market.affinity.remember(job.request.model, job.request.body, end.place, now)
-        alone = job.broke is None and job.request.stream
-        if alone and stream.first_at is not None and not isinstance(end.place, str):
+        # What is paid comes in pieces, whoever watches; other answers that nobody watches come at once.
+        paced = job.broke is None and (job.request.stream or bool(stream.cost))
+        if paced and stream.first_at is not None and not isinstance(end.place, str):
             flight.market.answered(end.place, job.request.model, tokens, stream.moved_at - stream.first_at)
         job.note("answered", prompt=end.finished.prompt_tokens, tokens=tokens, cost=stream.cost or 0)
 

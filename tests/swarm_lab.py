@@ -145,10 +145,20 @@ class Asked:
 
 
 class Member:
-    def __init__(self, swarm: Swarm, name: str, price: int, settles: bool) -> None:
+    def __init__(
+        self,
+        swarm: Swarm,
+        name: str,
+        price: int,
+        settles: bool,
+        engine: Writer | None = None,
+        friends: frozenset[NodeId] = frozenset(),
+        model: str = "",
+    ) -> None:
         self.swarm = swarm
         self.name = name
         self.price = Price(0, price)
+        self.engine, self.friends, self.model = engine or Writer(), friends, model or name
         self.settles = settles
         """False: it signs vouchers, or nothing would come, and never a SETTLE."""
         self.identity = Identity(random.Random(name).randbytes(32))
@@ -186,11 +196,11 @@ class Member:
         )
         self.scheduler: Address[SchedulerMessage] = Address("scheduler", self._scheduler, backoff=quick)
         self.lines = Lines(io, self.ledger, self.scheduler)
-        model = ServedModel(self.name, 8192, 1000, price=self.price)
-        self.views = {"writer": WorkerView("writer", "writer", "running", (model,), Writer.slots)}
+        model = ServedModel(self.model, 8192, 1000, price=self.price)
+        self.views = {"writer": WorkerView("writer", "writer", "running", (model,), self.engine.slots)}
         self.runners["writer"] = Runner(
             io,
-            Writer(),
+            self.engine,
             "writer",
             node=self.name,
             node_name=self.name,
@@ -250,15 +260,16 @@ class Member:
             ledger=self.ledger,
             views=self.views,
             closed=str,
+            friends=self.friends,
             private=False,
         )
 
     def _sign(self) -> None:
         now = self.now_ms()
-        offer = ModelOffer(self.name, "", 1000, "", 8192, 0, 0, *self.price, demo=False, abilities=("chat",))
+        offer = ModelOffer(self.model, "", 1000, "", 8192, 0, 0, *self.price, demo=False, abilities=("chat",))
         record = NodeRecord(
-            self.id, self.name, "0", "eu-central-1", "DE", (), (), (), (offer,), Writer.slots, "ready", now,
-            now + 3_600_000,
+            self.id, self.name, "0", "eu-central-1", "DE", (), (), (), (offer,), self.engine.slots, "ready",
+            now, now + 3_600_000,
         )  # fmt: skip
         self.signed = sign_record(self.identity, NET, record, now_ms=now)
 
@@ -322,7 +333,7 @@ class Member:
     def begin(self, worker: Member, tokens: int) -> Asked:
         """A prompt of our own user's for what only that node serves."""
         request = GenerateRequest(
-            "chat", worker.name, {"messages": [{"role": "user", "content": "go"}], "max_tokens": tokens}
+            "chat", worker.model, {"messages": [{"role": "user", "content": "go"}], "max_tokens": tokens}
         )
         asked = Asked(Job(request, Stream(), deadline=time.monotonic() + 15.0), self.name)
         self.swarm.io.spawn(self._read(asked))
@@ -398,9 +409,10 @@ class Swarm:
         self.io = IoLoop()
         self.members: list[Member] = []
 
-    def member(self, name: str, *, price: int = 1000, settles: bool = True) -> Member:
-        """`price`: ucr per completion token; prompts cost nothing."""
-        made = Member(self, name, price, settles)
+    def member(self, name: str, *, price: int = 1000, settles: bool = True, **more: Any) -> Member:
+        """`price`: ucr per completion token; prompts cost nothing. `more`: its engine, its friends, and the
+        model that it serves, which is its own name else."""
+        made = Member(self, name, price, settles, **more)
         self.members.append(made)
         made.start()
         return made
