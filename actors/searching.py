@@ -7,6 +7,7 @@ wait, and for them all together peers are asked, ring by ring, to hold slots.
 from __future__ import annotations
 
 import time
+from operator import attrgetter
 from typing import Any, Protocol
 
 from actors.in_flight import InFlight
@@ -24,6 +25,8 @@ NOTED = 16
 """Of those who wait, so many have the search in their trace."""
 
 PAUSED = 256
+
+_CREATED = attrgetter("created")
 
 Wanted = tuple[str, str, frozenset[str]]
 """Model, scope, and abilities."""
@@ -126,8 +129,11 @@ class Searching:
         if search.over:
             del self._going[key]
             self._pause(key, now, enough=search.found >= search.want)
-            if not search.found:
-                for job in waiting:
+            if not search.found and waiting:
+                model = market.wanted(*key[:2], waiting[0].request.needs)
+                places = market.places_in_queues(model, key[1])
+                here = sorted((job for job in waiting if job in self._flight.waiting), key=_CREATED)
+                for job in here[:places]:  # the first of the queue: nobody behind one that is stuck is tried
                     job.settle = True
 
     def _pause(self, key: Wanted, now: float, *, enough: bool) -> None:

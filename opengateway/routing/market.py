@@ -20,8 +20,10 @@ from opengateway.routing.placement import (
     expected_seconds,
     in_scope,
     offered,
+    plain_name,
     ring_in_scope,
 )
+from opengateway.routing.queue import room
 from opengateway.routing.spread import seconds_until_free, worth_starting
 from opengateway.routing.standing import PENALTY
 from opengateway.routing.views import ServedModel, WorkerView
@@ -152,6 +154,15 @@ class Market(Known):
             and (ago := self.quotes.asked_ago(offer.place, now)) >= QUOTE_AGAIN
             and (offer.full_s == 0 or ago >= QUOTE_ANYWAY)
         ]
+
+    def places_in_queues(self, model: str, scope: str) -> int:
+        """How many more of our requests may stand in the queues of peers. Each has room for so many of all
+        its peers; what is beyond that is refused, after an OPEN and a round trip."""
+        serving = [
+            peer for peer, _ in self._serving.get(plain_name(model), ()) if ring_in_scope(peer.ring, scope)
+        ]
+        stand = ((peer, max(0, len(self._begun.get(peer.node_id, ())) - peer.slots)) for peer in serving)
+        return sum(max(0, room(peer.slots) - standing) for peer, standing in stand)
 
     def choose_here(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import time
 from collections import Counter
@@ -225,6 +226,24 @@ def test_a_search_that_finds_nobody_sends_it_to_the_queue_that_is_over_first(
     assert (order.job, order.peer) == (job, sought[1].peer)
     assert order.peer not in full
     assert not job.brief
+
+
+def test_no_more_are_sent_to_stand_in_queues_than_have_room_there(bench: Bench, asked: Asked) -> None:
+    bench.peers(*FAR[:2])
+    jobs = [bench.submit() for _ in range(10)]
+    for _ in range(2):
+        bench.ended(bench.dispatched(), AllBusy("full", retry_after=5.0))
+    while bench.jobs()["running"]:
+        bench.ended(bench.dispatched(), AllBusy("full", retry_after=5.0))
+    seen: set[Job] = set()
+    with contextlib.suppress(queue.Empty):
+        while True:
+            quote(bench, asked.sought.get(timeout=1.0), start_s=30.0)
+    with contextlib.suppress(queue.Empty):
+        while True:
+            order, _ = bench.lines["peers"].get(timeout=0.5)
+            seen.add(order.job)
+    assert seen == set(jobs[:4])
 
 
 def test_who_stands_in_a_peers_queue_is_searched_for_and_goes_where_a_slot_is_held(
