@@ -44,11 +44,11 @@ class Service:
         return "org.opengateway.node" if self.default else f"org.opengateway.node.{_digest(self.home)}"
 
     def systemd(self) -> str:
+        """Not ordered after the network: a user's manager knows no such unit, and the node waits itself."""
         start = " ".join(_quoted(word).replace("$", "$$") for word in self.command)
         return (
             "[Unit]\n"
             "Description=OpenGateway node\n"
-            "After=network-online.target\n"
             "\n"
             "[Service]\n"
             f"ExecStart={start}\n"

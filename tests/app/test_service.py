@@ -7,6 +7,7 @@ import os
 import plistlib
 import shutil
 import subprocess
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -18,18 +19,32 @@ ODD = Path('/srv/a home/50% "quoted" $HOME \\ ünï')
 """A folder whose name has everything that means something to systemd."""
 
 
-def test_systemd_itself_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+def complaints(unit: Path) -> list[str]:
+    """What systemd finds wrong with this unit."""
     if not shutil.which("systemd-analyze"):
         pytest.skip("no systemd-analyze here")
-    unit = tmp_path / "opengateway.service"
-    unit.write_text(Service(("/bin/sh", "-c", "true"), ODD).systemd())
     done = subprocess.run(
         ["systemd-analyze", "--user", "verify", str(unit)],
-        capture_output=True, text=True, check=False, env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+        capture_output=True, text=True, check=False, env={**os.environ, "XDG_RUNTIME_DIR": str(unit.parent)},
     )  # fmt: skip
-    complaints = [line for line in done.stderr.splitlines() if unit.name in line]
-    assert done.returncode == 0, done.stderr
-    assert complaints == []
+    found = [line for line in done.stderr.splitlines() if unit.name in line]
+    assert found or done.returncode == 0, done.stderr
+    return found
+
+
+def test_systemd_itself_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    unit = tmp_path / "opengateway.service"
+    unit.write_text(Service(("/bin/sh", "-c", "true"), ODD).systemd())
+    assert complaints(unit) == []
+    assert "network" not in unit.read_text(), "a user's manager knows no network-online.target"
+
+
+@pytest.mark.parametrize("wrong", ["Colour=red", "RestartSec=soon", "ExecStart=nowhere"])
+def test_and_it_would_find_what_is_wrong(tmp_path: Path, wrong: str) -> None:
+    unit = tmp_path / "opengateway.service"
+    made = Service(("/bin/sh", "-c", "true"), ODD).systemd()
+    unit.write_text(made.replace("Restart=on-failure", wrong))
+    assert complaints(unit)
 
 
 def test_words_survive_systemds_quoting() -> None:
@@ -44,6 +59,33 @@ def test_the_launchd_agent_is_a_property_list_that_says_the_same() -> None:
     assert agent["EnvironmentVariables"] == {"OPENGATEWAY_HOME": str(ODD)}
     assert agent["KeepAlive"] == {"SuccessfulExit": False}
     assert agent["Label"] == "org.opengateway.node"
+
+
+LAUNCHD = {
+    "Label": str,
+    "ProgramArguments": list,
+    "EnvironmentVariables": dict,
+    "RunAtLoad": bool,
+    "KeepAlive": dict,
+    "ThrottleInterval": int,
+    "ExitTimeOut": int,
+    "ProcessType": str,
+    "StandardOutPath": str,
+    "StandardErrorPath": str,
+}
+"""Keys and their kinds, from launchd.plist(5): launchd leaves out without a word what it does not know."""
+
+
+def test_the_launchd_agent_has_only_what_launchd_knows_and_as_it_wants_it(tmp_path: Path) -> None:
+    made = Service(own_command(), tmp_path / "home").launchd()
+    agent = plistlib.loads(made, fmt=plistlib.FMT_XML)
+    assert {key: type(value) for key, value in agent.items()} == LAUNCHD
+    assert all(isinstance(word, str) for word in agent["ProgramArguments"])
+    assert all(isinstance(value, str) for value in agent["EnvironmentVariables"].values())
+    assert agent["ProcessType"] in ("Background", "Standard", "Adaptive", "Interactive")
+    paths = (agent["ProgramArguments"][0], agent["StandardOutPath"], agent["StandardErrorPath"])
+    assert all(Path(one).is_absolute() for one in paths), "launchd has no folder and no PATH of ours"
+    assert ET.fromstring(made).tag == "plist"
 
 
 def test_two_homes_have_two_services() -> None:
@@ -91,6 +133,7 @@ def test_install_writes_enables_and_starts_and_remove_takes_it_back(user: dict[s
     unit = Path(user["HOME"]) / ".config/systemd/user/opengateway.service"
     assert found == {"file": str(unit), "kind": "systemd", "started": True}
     assert f'"OPENGATEWAY_HOME={user["HOME"]}/.opengateway"' in unit.read_text()
+    assert complaints(unit) == []
     told = Path(user["OUT"]).read_text().splitlines()
     assert told[1:] == [
         "--user daemon-reload",
@@ -103,6 +146,13 @@ def test_install_writes_enables_and_starts_and_remove_takes_it_back(user: dict[s
     assert "--user disable --now --quiet opengateway.service" in told
     again = service(user, "remove", "--kind", "systemd")
     assert (again.returncode, again.stdout) == (0, "no service is installed\n")
+
+
+def test_the_folder_of_launchds_log_is_there_before_launchd_needs_it(user: dict[str, str]) -> None:
+    done = service(user, "install", "--kind", "launchd", "--json")
+    assert done.returncode == 0, done.stderr
+    agent = plistlib.loads(Path(json.loads(done.stdout)["file"]).read_bytes())
+    assert Path(agent["StandardOutPath"]).parent.is_dir()
 
 
 def test_a_refusal_is_told_with_what_works_instead(user: dict[str, str]) -> None:

@@ -44,6 +44,7 @@ def install(*, print_only: PrintOnly = False, kind: KindOption = None, as_json: 
         return
     path = service.path(chosen, _user_folder(chosen))
     path.parent.mkdir(parents=True, exist_ok=True)
+    session.home().prepare()  # launchd starts nothing whose log has no folder
     write_atomically(path, service.content(chosen))
     managed = _managed(chosen)
     if managed:
