@@ -214,3 +214,25 @@ def test_what_is_not_hollow_is_refused_by_name(node: Node, path: str, field: str
     wanted = {"/api/chat": ("messages",), "/api/generate": ("prompt",)}.get(path, ())
     with pytest.raises(AssertionError, match=f"`{field}`"):
         call(node, "POST", path, {k: v for k, v in body.items() if k in ("model", field, *wanted)})
+
+
+TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"tools": [TOOL], "tool_choice": "required"}, ("tools", "tool_choice", "messages")),
+        ({"response_format": {"type": "json_object"}}, ("response_format", "messages")),
+        ({}, ("messages",)),
+    ],
+)
+def test_what_a_model_of_an_ollama_cannot_is_refused_by_name(
+    node: Node, more: dict[str, Any], named: tuple[str, ...]
+) -> None:
+    """`small` embeds, and nothing else."""
+    asked = {"model": "small", "messages": [{"role": "user", "content": "x"}], **more}
+    status, answer = node.request("POST", "/v1/chat/completions", asked)
+    assert status == 400, answer
+    assert answer["error"]["code"] == "unsupported_parameter"
+    assert answer["error"]["param"] in named
