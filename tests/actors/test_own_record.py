@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from descriptors import none_left
 
 from actors.own_record import LIFE_MS, REFRESH_MS, OwnRecord
 from opengateway.discovery.record import CLOCK_ERROR_MS, RecordRefused, open_own_word
@@ -63,3 +64,17 @@ def test_a_clock_that_is_set_back_by_less_than_peers_forgive_is_no_reason_to_sig
     author.clock -= CLOCK_ERROR_MS // 2
     author.read()
     assert not author.own.stale()
+
+
+def test_without_descriptors_the_addresses_are_those_that_were_known() -> None:
+    """They are read twice a second; an error there took down the Registry, and five of them the node."""
+    author = Author()
+    author.own.port = 4001
+    author.own.sign()
+    known = author.own.endpoints()
+    assert known
+    with none_left():
+        assert author.own.endpoints() == known
+        author.own.sign()
+    author.read()
+    assert author.own.endpoints() == known

@@ -8,12 +8,12 @@ from itertools import count
 
 import pytest
 
-from tools.chaos.history import Asked, Held, History, Struck, Violation, Whole
+from tools.chaos.history import Asked, Held, History, Struck, Violation, Whole, errors_in
 from tools.chaos.load import Busy, read_stream
 from tools.chaos.plan import Fault
 from tools.chaos.report import Settings, as_json, as_text, quantiles
 
-SETTINGS = Settings(7, 5, 60.0, 2.0, {"disk": "file systems cannot be mounted here"})
+SETTINGS = Settings(7, 5, 60.0, "", 2.0, {"disk": "file systems cannot be mounted here"})
 
 
 def history() -> History:
@@ -59,6 +59,27 @@ def test_the_report_for_programs_is_json_with_percentiles() -> None:
     assert told["requests"]["answer_s"] == {"p50": 1.25, "p95": 2.0, "max": 2.0}
     assert told["faults"] == {"crash": 1}
     assert told["settings"]["seed"] == 7
+
+
+def test_a_run_of_some_faults_is_repeated_with_those() -> None:
+    assert Settings(7, 5, 60.0, "kill,crash").again.endswith("--seconds 60 --faults kill,crash")
+
+
+def test_the_report_counts_the_errors_in_the_logs_that_were_not_ordered() -> None:
+    log = [
+        "2026-11-25 ERROR actors.kernel: gauge failed",
+        "Traceback (most recent call last):",
+        '  File "actors/gauge.py", line 38, in __init__',
+        "OSError: [Errno 24] Too many open files: '/proc/stat'",
+        "2026-11-25 INFO actors.kernel: gauge restarted, life 3",
+        "Traceback (most recent call last):",
+        '  File "actors/kernel/actor.py", line 9, in _live',
+        "RuntimeError: chaos on object",
+    ] * 2
+    assert errors_in(log) == {"OSError: [Errno 24] Too many open files: '/proc/stat'": 2}
+    told = history()
+    told.logged = errors_in(log)
+    assert "- 2 x OSError: [Errno 24]" in as_text(SETTINGS, told, [])
 
 
 def test_percentiles_of_nothing_are_nothing() -> None:

@@ -2,15 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import uvloop
 import zmq
+from descriptors import none_left
 from wire_lab import NET, Heard
 
 from opengateway.errors import ConfigInvalid, PortTaken
@@ -22,8 +20,6 @@ from opengateway.wire.messages import Chunks
 from opengateway.wire.relay import RelayLimits
 
 PATIENCE_S = 20.0
-ROOM = 32
-"""Descriptors that can still be had at first; one dial takes fewer than ten."""
 
 
 class Node:
@@ -226,25 +222,6 @@ def test_a_peer_that_dies_is_noticed_by_who_dialled_and_by_who_was_dialled() -> 
         await c.wire.close()
 
     asyncio.run(main())
-
-
-@contextmanager
-def none_left() -> Iterator[list[int]]:
-    """Every descriptor below the limit is taken; those in the list may be given back."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    first = os.open(os.devnull, os.O_RDONLY)
-    os.close(first)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (first + ROOM, hard))
-    taken: list[int] = []
-    try:
-        with pytest.raises(OSError, match="Too many open files"):
-            while True:
-                taken.append(os.open(os.devnull, os.O_RDONLY))
-        yield taken
-    finally:
-        for one in taken:
-            os.close(one)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("spare", range(5))

@@ -23,6 +23,12 @@ from tools.chaos.plan import KINDS, plan
 from tools.chaos.report import Settings, as_json, as_text
 
 
+def _interrupt_once(_number: int, _frame: object) -> None:
+    """What is started must be ended, and a second signal must not interrupt that."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="tools.chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -50,7 +56,7 @@ def main(arguments: list[str]) -> int:
     with_own_mounts([*arguments, "--seed", str(seed)])
     from tools.chaos.run import Run
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _interrupt_once)
     print(f"seed {seed}, {given.nodes} nodes, {given.seconds:g} s", flush=True)
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
         run = Run(
@@ -58,7 +64,8 @@ def main(arguments: list[str]) -> int:
         )
         history = run.go()
     found = violations(history, run.slow)
-    settings = Settings(seed, given.nodes, given.seconds, run.slow, run.missing)
+    chosen = "" if given.faults == ",".join(KINDS) else given.faults
+    settings = Settings(seed, given.nodes, given.seconds, chosen, run.slow, run.missing)
     text = as_text(settings, history, found)
     print(f"\n{text}")
     for file in given.report:

@@ -5,7 +5,8 @@ All moments are seconds since the first request of the load.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -113,6 +114,8 @@ class History:
     actors_down: dict[str, list[str]] = field(default_factory=dict)
     left_behind: dict[str, list[str]] = field(default_factory=dict)
     """Node -> processes that its end left."""
+    logged: dict[str, int] = field(default_factory=dict)
+    """Errors in all logs, the commonest first."""
     ended_s: float = 0.0
 
 
@@ -121,6 +124,19 @@ class Violation:
     invariant: str
     at_s: float
     says: str
+
+
+def errors_in(lines: Iterable[str], most: int = 20) -> dict[str, int]:
+    """What ended each traceback, and how often; without those that we have provoked."""
+    found: Counter[str] = Counter()
+    within = False
+    for line in lines:
+        if line.startswith("Traceback (most recent call last)"):
+            within = True
+        elif within and not line.startswith((" ", "\t", "\n")):
+            within = False
+            found[line.strip()[:160]] += "chaos on" not in line
+    return {words: count for words, count in found.most_common(most) if count}
 
 
 def ids_to_names(ids: Mapping[str, str], rows: Mapping[str, int]) -> dict[str, int]:

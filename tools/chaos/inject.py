@@ -64,7 +64,7 @@ class Injector:
     def strike(self, fault: Fault) -> None:
         """Returns at once."""
         self._threads = [one for one in self._threads if one.is_alive()]
-        thread = threading.Thread(target=self._strike, args=(fault,), name=str(fault))
+        thread = threading.Thread(target=self._strike, args=(fault,), name=str(fault), daemon=True)
         self._threads.append(thread)
         thread.start()
 

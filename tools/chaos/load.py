@@ -167,7 +167,9 @@ class Load:
         number = len(self._threads)
         chance = random.Random(f"{self._seed}/{number}")
         live = self._closed if waits else self._open
-        thread = threading.Thread(target=live, args=(node, chance), name=f"user {number} of {node.name}")
+        thread = threading.Thread(
+            target=live, args=(node, chance), name=f"user {number} of {node.name}", daemon=True
+        )
         self._threads.append(thread)
         thread.start()
 

@@ -28,7 +28,7 @@ class ChaosNode(LocalNode):
     """What others may do to it, and what it holds. Its `life` is held while it is ended and begun."""
 
     def __init__(self, spot: Spot, name: str, config: Mapping[str, Any]) -> None:
-        here = {"region": spot.region, "wire": {"host": spot.address}}
+        here = {"region": spot.region, "wire": {"host": spot.listens}}
         super().__init__(spot.folder, name=name, config=merged(config, here))
         self.spot = spot
         self.life = threading.RLock()

@@ -47,6 +47,9 @@ class Place(Protocol):
 class Spot:
     """One node's place."""
 
+    listens = "127.0.0.1"
+    """Its `wire.host`."""
+
     def __init__(self, address: str, region: str, folder: Path) -> None:
         self.address, self.region, self.folder = address, region, folder
 
@@ -131,6 +134,8 @@ class Namespaces:
 
 
 class _HostSpot(Spot):
+    listens = "*"
+
     def __init__(
         self,
         namespace: str,

@@ -20,12 +20,15 @@ class Settings:
     seed: int
     nodes: int
     seconds: float
+    faults: str = ""
+    """Empty: all kinds."""
     slow: float = 1.0
     missing: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def again(self) -> str:
-        return f"python -m tools.chaos --seed {self.seed} --nodes {self.nodes} --seconds {self.seconds:g}"
+        words = f"--seed {self.seed} --nodes {self.nodes} --seconds {self.seconds:g}"
+        return f"python -m tools.chaos {words}" + (f" --faults {self.faults}" if self.faults else "")
 
 
 def as_json(settings: Settings, history: History, found: Sequence[Violation]) -> dict[str, Any]:
@@ -50,6 +53,7 @@ def as_json(settings: Settings, history: History, found: Sequence[Violation]) ->
             name: {"first": asdict(samples[0]), "last": asdict(samples[-1])}
             for name, samples in history.held.items()
         },
+        "logged": history.logged,
         "gone": [asdict(one) for one in history.gone],
         "violations": [
             asdict(one) | {"after": str(last.fault).strip() if (last := before(history, one)) else ""}
@@ -91,6 +95,9 @@ def as_text(settings: Settings, history: History, found: Sequence[Violation]) ->
             for what in ("rss_mib", "descriptors", "threads", "processes", "files")
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    if told["logged"]:
+        lines += ["", "Errors in the nodes' logs that are not our own crashes:", ""]
+        lines += [f"- {count} x {words}" for words, count in told["logged"].items()]
     lines += ["", f"## {len(found)} violations of {len(INVARIANTS)} invariants", ""]
     lines += [
         f"- {one['at_s']:.1f} s, {one['invariant']}: {one['says']} (after {one['after'] or 'nothing'})"

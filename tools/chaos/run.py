@@ -15,9 +15,9 @@ from typing import Any, Final, TypeVar
 import psutil
 
 from opengateway.ledger.audit_cli import main as audit
-from tools.chaos.history import History, ids_to_names
+from tools.chaos.history import History, errors_in, ids_to_names
 from tools.chaos.inject import UNREACHABLE, Injector
-from tools.chaos.invariants import AGAIN_S, GHOST_S, LIMIT_S
+from tools.chaos.invariants import AGAIN_S, GHOST_S, LIMIT_S, WHILE, violations
 from tools.chaos.load import HANGS, Load, ask, wholes
 from tools.chaos.node import PORT, ChaosNode
 from tools.chaos.place import Loopback, Place, build
@@ -25,14 +25,14 @@ from tools.chaos.plan import LEAVE, Fault, names
 from tools.local_node import NodeFailed, merged, private_network
 
 T = TypeVar("T")
-MEET_S: Final = 60.0
-SETTLE_S: Final = 60.0
+MEET_S: Final = 30.0
+SETTLE_S: Final = 30.0
 """For receipts that were on their way to arrive, and for books to agree."""
 WAITS_S: Final = 15
 """Of a request for a free slot."""
 LOOK_S: Final = 0.25
 SAMPLE_S: Final = 1.0
-MOST_SLOW: Final = 6.0
+MOST_SLOW: Final = 4.0
 
 
 class Run:
@@ -49,6 +49,8 @@ class Run:
         self._nodes: dict[str, ChaosNode] = {}
         self._ids: dict[str, str] = {}
         self._over = threading.Event()
+        self._judged = (0, 0)
+        """Requests and ends of processes that have been looked at."""
 
     def now(self) -> float:
         return time.monotonic() - self._zero
@@ -133,8 +135,23 @@ class Run:
             for node in self._nodes.values():
                 if (held := node.held(self.now())) is not None:
                     self.history.held.setdefault(node.name, []).append(held)
+            self._judge()
             if self._over.wait(SAMPLE_S):
                 return
+
+    def _judge(self) -> None:
+        """Says at once what is violated; the end counts, and says it again."""
+        seen = self.history
+        first, until = self._judged, (len(seen.asked), len(seen.gone))
+        part = History(
+            asked=seen.asked[first[0] : until[0]],
+            wholes=seen.wholes,
+            struck=list(seen.struck),
+            gone=seen.gone[first[1] : until[1]],
+        )
+        for one in violations(part, self.slow, WHILE):
+            self._tell(f"{one.at_s:7.1f} s  VIOLATED  {one.invariant}: {one.says}")
+        self._judged = until
 
     # -- after ---------------------------------------------------------------------------------
 
@@ -195,6 +212,10 @@ class Run:
     def _end_nodes(self) -> None:
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(ChaosNode.close, self._nodes.values()))
+        outputs = [
+            node.output.read_text(errors="replace") for node in self._nodes.values() if node.output.exists()
+        ]
+        self.history.logged = errors_in(line for text in outputs for line in text.splitlines())
         self.history.left_behind = {name: node.left_behind for name, node in self._nodes.items()}
 
     # -- questions -----------------------------------------------------------------------------
