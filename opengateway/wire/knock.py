@@ -52,7 +52,7 @@ class Knocks:
             return
         try:
             link = self._carrier.dial(endpoint)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             done(str(error))
             return
         self._count["knocks_sent"] += 1

@@ -237,9 +237,13 @@ def test_a_dial_without_descriptors_fails_with_a_sentence_and_the_node_can_end(s
                 os.close(taken.pop())
             a.wire.dial(f"tcp://127.0.0.1:{c.port}")
             await until(lambda: a.heard.events[-1] != a.heard.events[0], "what becomes of it")
+            knocks: list[str] = []
+            if spare < 3:
+                a.wire.knocks.knock(f"tcp://127.0.0.1:{c.port}", bytes(8), knocks.append)
         if spare < 3:  # one for the socket, two for who watches it; with more ZeroMQ itself may try
             assert a.heard.events[-1][0] == "failed"
             assert "no file descriptor is left" in a.heard.last_words
+            assert knocks == ["no file descriptor is left for another connection"]
         a.wire.dial(f"tcp://127.0.0.1:{c.port}")
         await until(lambda: c.id in {session.peer for session in a.wire.sessions()}, "the session")
         for one in (a, b, c):

@@ -30,6 +30,7 @@ SETTLE_S: Final = 30.0
 """For receipts that were on their way to arrive, and for books to agree."""
 WAITS_S: Final = 15
 """Of a request for a free slot."""
+STAYS_S: Final = 1.0
 LOOK_S: Final = 0.25
 SAMPLE_S: Final = 1.0
 MOST_SLOW: Final = 4.0
@@ -188,7 +189,7 @@ class Run:
     def _at_rest(self) -> None:
         """The load has ended."""
         history = self.history
-        self._wait(self._books_agree, SETTLE_S, "all books agree")
+        self._wait(self._books_settled, SETTLE_S, "all books agree, and stay so")
         for name, node in self._nodes.items():
             with contextlib.suppress(*UNREACHABLE, NodeFailed):
                 history.nets[name] = self._nets(node)
@@ -250,6 +251,13 @@ class Run:
         return not held and all(
             nets[one].get(other, 0) + nets[other].get(one, 0) == 0 for one in nets for other in nets
         )
+
+    def _books_settled(self) -> bool:
+        """An answer that nobody waited for is still paid a moment after its user has gone."""
+        if not self._books_agree():
+            return False
+        time.sleep(STAYS_S)
+        return self._books_agree()
 
     def _wait(self, condition: Callable[[], bool], limit_s: float, what: str) -> None:
         """Whether it came about is seen by what is read afterwards."""
