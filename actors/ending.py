@@ -130,5 +130,5 @@ class Ending:
         self._flight.io.call(job.stream.fail, error)
 
     def unserved(self, job: Job) -> None:
-        if job.origin is not None and job.rid:
+        if job.origin is not None and job.rid and not job.tabbed:
             self._flight.ledger.tell(Unserved(job.rid, job.origin))

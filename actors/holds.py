@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from actors import request_ids
@@ -18,6 +20,9 @@ from actors.messages import (
     OpenHold,
     SchedulerMessage,
 )
+from actors.tabs import Kind as TabKind
+from actors.tabs import Tabs, new_tab
+from opengateway.engines.tab import need_of
 from opengateway.errors import (
     HeadMissing,
     NotEnoughCredit,
@@ -28,7 +33,8 @@ from opengateway.errors import (
 )
 from opengateway.identity import short
 from opengateway.ledger.admission import Admission, apart, clocks_apart
-from opengateway.routing.hold import hold_for
+from opengateway.ledger.entry import leaf_of_wire
+from opengateway.routing.hold import TEMPLATE_TOKENS, hold_for
 from opengateway.routing.views import FREE, PeerView, Price, ServedModel
 from opengateway.units import NodeId
 
@@ -37,6 +43,8 @@ R = TypeVar("R")
 REQUOTE = 0.3
 """Seconds until a peer's new record has surely been read: it is sent right before the refusal."""
 LIMITS = {"max_tokens", "max_completion_tokens"}
+LIMIT_BYTES = 32
+"""What a limit that is set for a request adds to its body."""
 
 
 def admit(
@@ -99,8 +107,10 @@ def hold(
     *,
     view: PeerView | None,
     dispatch: Callable[[Dispatch], None],
+    tabs: Tabs | None = None,
 ) -> None:
-    """Set aside what the job can cost at this peer, and then ask the peer; or end the job with the error."""
+    """Set aside what the job can cost at this peer, and then ask the peer; or end the job with the error.
+    Where many short ones go to the same peer, one hold is for several: `tabs`."""
     job, price = order.job, order.price
     if price == FREE:
         dispatch(order)
@@ -115,27 +125,72 @@ def hold(
         limit = most.completion_tokens + len(job.request.partial)
         body = {**job.request.body, "max_tokens": limit}
         job.request = replace(job.request, body=body)
-    held = most.prompt_tokens * price.prompt + most.completion_tokens * price.completion
-    ask = OpenHold(
-        order.peer,
-        order.rid,
-        model.name[:64],
-        most.prompt_tokens,
-        most.completion_tokens,
-        price.prompt,
-        price.completion,
-        order.offer or bytes(32),
-    )
+    if tabs is not None and not job.request.partial:
+        request = job.request
+        need = need_of(request.kind, request.body, most.prompt_tokens - TEMPLATE_TOKENS + LIMIT_BYTES)
+        if need is not None:
+            alone = partial(hold, ledger, scheduler, order, model, view=view, dispatch=dispatch)
+            _on_tab(ledger, replace(order, need=need, alone=alone), model, dispatch, tabs)
+            return
 
     def answered(reply: Reply[bytes]) -> None:
         opening, error = _answer(reply)
         if opening is not None:
-            dispatch(replace(order, entry=opening, held=held))
+            dispatch(replace(order, entry=opening, held=_cost(price, *tokens)))
         else:
             scheduler.tell(JobEnded(job, order.peer, None, error))
 
+    tokens = most.prompt_tokens, most.completion_tokens
+    _open(ledger, order, model, *tokens).then(answered)
+
+
+def _open(
+    ledger: Address[LedgerMessage], order: Dispatch, model: ServedModel, prompt: int, completion: int
+) -> Reply[bytes]:
+    price, offer = order.price, order.offer or bytes(32)
+    names = order.peer, order.rid, model.name[:64]
     # Express: somebody's first token waits for it, while nobody waits for the settlements in the mailbox.
-    ledger.ask(ask, express=True).then(answered)
+    return ledger.ask(
+        OpenHold(*names, prompt, completion, price.prompt, price.completion, offer), express=True
+    )
+
+
+def _on_tab(
+    ledger: Address[LedgerMessage],
+    order: Dispatch,
+    model: ServedModel,
+    dispatch: Callable[[Dispatch], None],
+    tabs: Tabs,
+) -> None:
+    """On a tab that there is, or with one that is opened for it, or alone."""
+    kind, need, now = TabKind(order.peer, model.name, order.price, order.offer), order.need, time.monotonic()
+    order = replace(order, held=_cost(order.price, *need))
+    assert order.alone is not None
+    if tab := tabs.take(kind, need, now):
+        dispatch(replace(order, tab=tab))
+        return
+    several = tabs.size(kind, need, now)
+    if several == 1:
+        order.alone()
+        return
+    again = order.alone
+
+    def answered(reply: Reply[bytes]) -> None:
+        opening, _ = _answer(reply)
+        if opening is None:  # then for this one request, and what is wrong will be said
+            tabs.not_opened(kind)
+            again()
+            return
+        tab = new_tab(order.peer, order.rid, leaf_of_wire(opening), need, several)
+        tabs.opened(kind, tab, need, time.monotonic())
+        dispatch(replace(order, entry=opening, tab=tab))
+
+    _open(ledger, order, model, several * need.prompt, several * need.completion).then(answered)
+
+
+def _cost(price: Price, prompt: int, completion: int) -> int:
+    """ucr."""
+    return prompt * price.prompt + completion * price.completion
 
 
 def _answer(reply: Reply[R]) -> tuple[R, None] | tuple[None, OpenGatewayError]:

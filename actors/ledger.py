@@ -86,7 +86,10 @@ class Ledger(Actor[LedgerMessage]):
         key that another came after."""
         super().__init__()
         self._convicted = convicted
-        self._open_book: Callable[[], Book] = lambda: Book(path, identity, net, own=own, now_ms=now_ms)
+        # Answers are given and read while only this actor is started again.
+        self._open_book: Callable[[], Book] = lambda: Book(
+            path, identity, net, own=own, now_ms=now_ms, goes_on=self.life > 1
+        )
         self._book: Book | None = None
         self._offers, self._capacity, self._check_s = offers, capacity, check_s
         self._given_up = {} if given_up is None else given_up

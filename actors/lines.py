@@ -27,6 +27,7 @@ from actors.messages import (
 )
 from actors.stamping import Stamping
 from actors.switchboard import Switchboard
+from actors.tabs import Tabs
 from opengateway.engines.quotation import Terms
 from opengateway.errors import OpenGatewayError, WorkerLost
 from opengateway.units import NodeId
@@ -39,10 +40,12 @@ class Lines:
     ledger: Address[LedgerMessage]
     scheduler: Address[SchedulerMessage]
     stamping: Stamping = field(init=False)
+    tabs: Tabs = field(init=False)
     switchboard: Switchboard | None = None
     """Of the SwarmPeer that lives now; None between two lives. Read and written on the loop."""
 
     def __post_init__(self) -> None:
+        self.tabs = Tabs(self.io)
         self.stamping = Stamping(self.io, self.ledger)
         self.stamping.made = self.show_stamp
 
@@ -54,7 +57,10 @@ class Lines:
         if self.switchboard is not None:
             self.switchboard.dispatch(order)
             return
-        if order.entry:  # nothing was asked, so nothing is owed
+        if order.tab is not None:
+            self.tabs.ended(order.tab, order.need, 0, 0, b"")
+            self.tabs.gone(order.tab)
+        elif order.entry:  # nothing was asked, so nothing is owed
             self.ledger.ask(SettleHolds((Received(order.rid, 0, 0, b""),)))
         lost = WorkerLost("this node's own connections are being restarted", retry_after=1.0)
         self.scheduler.tell(JobEnded(order.job, order.peer, None, lost))

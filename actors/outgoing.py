@@ -10,8 +10,10 @@ from actors.kernel import Address
 from actors.messages import Dispatch, LedgerMessage, SchedulerMessage
 from actors.paying import Paying
 from actors.recount import FindEngine
+from actors.tabs import Tabs
 from opengateway.engines.asking import Asker
 from opengateway.engines.stream import Route
+from opengateway.engines.tab import MARK, naming
 from opengateway.engines.vigil import Vigil
 from opengateway.identity import short
 from opengateway.units import NetworkId, NodeId
@@ -32,11 +34,12 @@ class Outgoing:
         hang_up: Callable[[NodeId, str], None],
         roll: Callable[[], Roll],
         round_trip: Callable[[NodeId], float],
+        tabs: Tabs,
     ) -> None:
         """`roll`: the sessions that there are; asked for later, as the wire is made after us."""
         self._io = io
         self.asker = Asker(net, send, hang_up)
-        self.paying = Paying(io, ledger, scheduler, self.asker, same_model=same_model, send=send)
+        self.paying = Paying(io, ledger, scheduler, self.asker, same_model=same_model, send=send, tabs=tabs)
         self.vigil = Vigil(
             self.asker,
             probe=lambda peer: roll().probe(peer),
@@ -59,9 +62,17 @@ class Outgoing:
             job.stream,
             route,
             deadline_ms=job.patience_ms(),
-            opening=order.entry,
+            opening=_opening(order),
+            tab=order.tab,
             salt=order.rid,
             ended=lambda ticket: self.paying.ended(order, ticket, counted),
-            vouch=(lambda ticket: self.paying.vouch(order, ticket)) if order.entry else None,
+            vouch=(lambda ticket: self.paying.vouch(order, ticket)) if order.held else None,
         )
         self.vigil.watch()
+
+
+def _opening(order: Dispatch) -> bytes:
+    """How the request says what it is paid with."""
+    if order.tab is None:
+        return order.entry
+    return MARK + order.entry if order.entry else naming(order.tab.leaf, order.rid)

@@ -6,7 +6,9 @@ Runs on the I/O loop, between what travelled (engines/asking.py) and the book (a
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import TypeVar
 
 from actors.io_loop import IoLoop
@@ -24,10 +26,12 @@ from actors.messages import (
     Vouch,
 )
 from actors.recount import Count, FindEngine, Recount
+from actors.tabs import Tabs
 from actors.together import Together
-from opengateway.engines.asking import Asker
+from opengateway.engines.asking import Asker, is_due
+from opengateway.engines.tab import Tab
 from opengateway.engines.ticket import Ticket
-from opengateway.errors import OpenGatewayError
+from opengateway.errors import OpenGatewayError, TabClosed, VoucherMissing
 from opengateway.identity import short
 from opengateway.units import NodeId
 from opengateway.wire.messages import Message, Settle, Voucher
@@ -35,6 +39,9 @@ from opengateway.wire.messages import Message, Settle, Voucher
 R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
+
+AGAIN_S = 0.25
+"""Seconds after which a Ledger that fell over is asked once more."""
 
 
 class Paying:
@@ -47,6 +54,7 @@ class Paying:
         *,
         same_model: FindEngine,
         send: Callable[[NodeId, Message], bool],
+        tabs: Tabs,
     ) -> None:
         self._io = io
         self._ledger = ledger
@@ -55,6 +63,8 @@ class Paying:
         self._send = send
         self._settlements = Together(io, self._settle_all)
         self._earned = Together(io, self._keep_all)
+        self.tabs = tabs
+        tabs.settle = self._settle_tab
         self.recount = Recount(
             io, same_model, overcharged=lambda peer, times: scheduler.tell(Overcharged(peer, times))
         )
@@ -65,19 +75,46 @@ class Paying:
 
     def vouch(self, order: Dispatch, ticket: Ticket) -> None:
         """An instalment has come: sign for it. Express, as the worker stands still without it."""
+        if order.tab is not None:
+            self._vouch_on(order.tab, ticket.least_prompt)
+            return
         prompt_tokens, completion_tokens = _within(order, ticket.least_prompt, ticket.came)
         ask = Vouch(order.rid, prompt_tokens, completion_tokens)
-        self._ledger.ask(ask, express=True).then(lambda r: self._io.call(self._vouched, ticket, r))
+        self._ledger.ask(ask, express=True).then(lambda r: self._io.call(self._vouched, order, ticket, r))
 
-    def _vouched(self, ticket: Ticket, reply: Reply[bytes]) -> None:
-        voucher = value_of(reply)
-        if voucher and self._asker.knows(ticket):
+    def _vouched(self, order: Dispatch, ticket: Ticket, reply: Reply[bytes]) -> None:
+        if not self._asker.knows(ticket):
+            return
+        if fell_over(reply):  # the worker stands still without it
+            self._io.loop.call_later(AGAIN_S, self.vouch, order, ticket)
+        elif voucher := value_of(reply):
             self._send(ticket.peer, Voucher(ticket.number, voucher))
+
+    def _vouch_on(self, tab: Tab, least_prompt: int = 0) -> None:
+        """For what is owed on the tab by now, and what has come of the answers on it."""
+        most = tab.budget.total
+        prompt = min(most.prompt, max(tab.promised[0], tab.budget.owed_prompt + least_prompt))
+        completion = min(most.completion, max(tab.promised[1], tab.account.tokens))
+        tab.promised = prompt, completion
+        ask = Vouch(tab.rid, prompt, completion)
+        self._ledger.ask(ask, express=True).then(lambda r: self._io.call(self._vouched_on, tab, r))
+
+    def _vouched_on(self, tab: Tab, reply: Reply[bytes]) -> None:
+        if tab.settled:
+            return
+        if fell_over(reply):
+            self._io.loop.call_later(AGAIN_S, self._vouch_on, tab)
+        elif voucher := value_of(reply):
+            self._send(tab.peer, Voucher(tab.number, voucher))
 
     def ended(self, order: Dispatch, ticket: Ticket, counted: Count | None) -> None:
         """Ends the answer's stream, too: the reader is told what it cost with its last words."""
-        stream = order.job.stream
-        if order.entry:
+        stream, tab = order.job.stream, order.tab
+        if tab is not None:
+            if self._will_have_no_tab(order, tab, ticket):
+                return
+            self._owed_on(order, tab, ticket, counted if ticket.finished is not None else None)
+        elif order.entry:
             if ticket.finished is None:
                 counted = None  # of a prompt whose answer broke off only what is surely there is paid
             stream.charge(order.rid, _amount(order, *ticket.owed_tokens()))
@@ -85,6 +122,41 @@ class Paying:
         if ticket.finished is not None:
             stream.finish(ticket.finished)
         self._scheduler.tell(JobEnded(order.job, order.peer, ticket.finished, ticket.error, order.held))
+
+    def _will_have_no_tab(self, order: Dispatch, tab: Tab, ticket: Ticket) -> bool:
+        """The peer has begun nothing, as it will not have this tab: then it is asked without."""
+        if ticket.error is None or ticket.accepted or order.job.stream.done:
+            return False
+        unknown = isinstance(ticket.error, TabClosed)
+        if not unknown and not (order.entry and ticket.error.status == HTTPStatus.PAYMENT_REQUIRED):
+            return False
+        (self.tabs.gone if unknown else self.tabs.refused)(tab)
+        self.tabs.ended(tab, order.need, 0, 0, b"")
+        assert order.alone is not None
+        order.alone()
+        return True
+
+    def _owed_on(self, order: Dispatch, tab: Tab, ticket: Ticket, counted: Count | None) -> None:
+        if (order.entry and not ticket.accepted) or isinstance(ticket.error, VoucherMissing):
+            self.tabs.gone(tab)  # its OPEN went nowhere, or it stands still
+        prompt, completion = ticket.owed_tokens()
+        completion = min(completion, order.need.completion)
+        tab.account.tokens += completion - ticket.came
+        order.job.stream.charge(order.rid, _amount(order, prompt, completion))
+
+        def known() -> None:
+            paid = self.recount.payable(order.peer, prompt, counted)
+            order.job.stream.charge(order.rid, _amount(order, paid, completion))
+            self.tabs.ended(tab, order.need, paid, completion, ticket.digest() if completion or paid else b"")
+            if not tab.settled and tab.account.instalment and is_due(tab.account, now := time.monotonic()):
+                tab.account.vouched, tab.account.vouched_at = tab.account.tokens, now
+                self._vouch_on(tab)
+
+        self.recount.when_known(counted, known)
+
+    def _settle_tab(self, tab: Tab) -> None:
+        owed = tab.budget.owed_prompt, tab.budget.owed_completion
+        self._settlements.add((tab, Received(tab.rid, *owed, tab.answers.digest())))
 
     def _settle(self, order: Dispatch, ticket: Ticket, counted: Count | None) -> None:
         prompt_tokens, completion_tokens = ticket.owed_tokens()
@@ -94,11 +166,11 @@ class Paying:
         received = Received(order.rid, prompt_tokens, completion_tokens, ticket.digest())
         self._settlements.add((ticket, received))
 
-    def _settle_all(self, ended: tuple[tuple[Ticket, Received], ...]) -> None:
+    def _settle_all(self, ended: tuple[tuple[Ticket | Tab, Received], ...]) -> None:
         reply = self._ledger.ask(SettleHolds(tuple(received for _, received in ended)))
         reply.then(lambda r: self._io.call(self._settled, [ticket for ticket, _ in ended], r))
 
-    def _settled(self, tickets: list[Ticket], reply: Reply[list[bytes | OpenGatewayError]]) -> None:
+    def _settled(self, tickets: list[Ticket | Tab], reply: Reply[list[bytes | OpenGatewayError]]) -> None:
         for ticket, entry in zip(tickets, value_of(reply) or (), strict=False):
             if isinstance(entry, OpenGatewayError):
                 logger.warning("what %s answered is not settled: %s", short(ticket.peer), entry)
@@ -118,8 +190,13 @@ class Paying:
 
     def close(self) -> None:
         """What waits a moment for company waits no longer."""
+        self.tabs.close()
         self._settlements.flush()
         self._earned.flush()
+
+    def lost(self, peer: NodeId) -> None:
+        self.tabs.lost(peer)
+        self.recount.hurry()
 
     def met(self, peer: NodeId) -> None:
         """What the last session did not deliver: the peer takes our SETTLEs in their order only."""
@@ -145,6 +222,17 @@ def _within(order: Dispatch, prompt_tokens: int, completion_tokens: int) -> tupl
         left = order.held - prompt_tokens * price.prompt
         completion_tokens = min(completion_tokens, left // price.completion)
     return prompt_tokens, completion_tokens
+
+
+def fell_over(reply: Reply[R]) -> bool:
+    """The Ledger has not answered: it is being started again."""
+    try:
+        reply.get(timeout=0)
+    except OpenGatewayError:
+        return False
+    except Exception:
+        return True
+    return False
 
 
 def value_of(reply: Reply[R]) -> R | None:

@@ -12,6 +12,7 @@ from actors.failover import Failover
 from actors.in_flight import InFlight
 from actors.messages import Dispatch, Job, JobEnded
 from actors.runner import Runner
+from actors.tabs import Tabs
 from opengateway.errors import AllBusy, OpenGatewayError
 from opengateway.identity import short
 from opengateway.routing.demand import demand_of
@@ -32,6 +33,7 @@ class Placing:
         dispatch: Callable[[Dispatch], None],
         failover: Failover,
         searching: bool = False,
+        tabs: Tabs | None = None,
     ) -> None:
         """`searching`: peers can be asked for quotes."""
         self._flight = flight
@@ -39,6 +41,7 @@ class Placing:
         self._dispatch = dispatch
         self._failover = failover
         self._searching = searching
+        self._tabs = tabs
         self._born = time.monotonic()
 
     def place(self, job: Job) -> None:
@@ -134,4 +137,5 @@ class Placing:
         view = flight.market.peer(place)
         order = holds.order_for(job, place, choice.model, view)
         job.note("sent", ring=choice.ring, node=short(place), name=order.peer_name, home=choice.home)
-        holds.hold(flight.ledger, flight.address, order, choice.model, view=view, dispatch=self._dispatch)
+        ledger, model, dispatch = flight.ledger, choice.model, self._dispatch
+        holds.hold(ledger, flight.address, order, model, view=view, dispatch=dispatch, tabs=self._tabs)

@@ -53,6 +53,7 @@ from actors.queueing import Queueing
 from actors.runner import Runner
 from actors.searching import Quoting, Searching
 from actors.standstill import end_the_stalled
+from actors.tabs import Tabs
 from opengateway.engines.prompt_size import sure_prompt_tokens
 from opengateway.errors import AllBusy, EngineUnavailable, OpenGatewayError, RequestError
 from opengateway.ledger.admission import Admission
@@ -92,6 +93,7 @@ class Scheduler(Actor[SchedulerMessage]):
         private: bool,
         stranger_met: Callable[[], None] = lambda: None,
         quoting: Quoting | None = None,
+        tabs: Tabs | None = None,
     ) -> None:
         """`stranger_met`: somebody is a peer who will trust us only with an identity stamp. `quoting`: how
         peers are asked to hold slots; without it nobody is asked."""
@@ -105,7 +107,7 @@ class Scheduler(Actor[SchedulerMessage]):
         self._closed = closed
         self._lend, self._friends = lend, friends
         self._private, self._stranger_met = private, stranger_met
-        self._quoting = quoting
+        self._quoting, self._tabs = quoting, tabs
         self._market = market or Market()
         self._traces = Traces()
         self._resting = False
@@ -128,6 +130,7 @@ class Scheduler(Actor[SchedulerMessage]):
             dispatch=self._dispatch,
             searching=self._quoting is not None,
             failover=self._failover,
+            tabs=self._tabs,
         )
         self._hedging = Hedging(
             flight, elsewhere=self._placing.elsewhere, send=self._placing.send, failover=self._failover
@@ -247,7 +250,9 @@ class Scheduler(Actor[SchedulerMessage]):
             return
         else:
             price = choice.model.price
-        if price == FREE and not job.opening:
+        if job.tabbed or (price == FREE and not job.opening):
+            if job.service is Service.SECURED and not job.secured:
+                job.service = Service.STRANGER
             self._placing.place(job)
             return
         holds.admit(self._ledger, self.address, job, price, near=self._private or on_link)
@@ -268,6 +273,7 @@ class Scheduler(Actor[SchedulerMessage]):
             self._ending.refuse(job, error or RequestError("the ledger did not answer", retry_after=1.0))
         else:
             job.rid, job.lead, job.secured = admission.rid, admission.lead, admission.secured
+            job.admission = admission
             job.id = request_ids.read(job.rid)
             if job.service is Service.SECURED and not admission.secured:
                 job.service = Service.STRANGER

@@ -59,12 +59,15 @@ class StartCheck:
         self.over = True
 
     def begin(self, seconds: float) -> None:
-        """`seconds` 0: there is nothing to check, as after a crash of the Ledger alone."""
+        """`seconds` 0: there is nothing to check, as after a crash of the Ledger alone. Then answers go on
+        meanwhile, and who reads them settles; what nobody settles is released later."""
         self._stale = {one.rid: one.peer for one in self._book.open_holds()}
         if seconds and self._book.peers() and not self._book.damage:
             self.over = False
             self._book.unchecked("this node has just started and asks its peers what they have seen")
             self._ledger.tell_later(seconds, Checked())
+            self._ledger.tell_later(FORGET_S, Checked(), replace=False)
+        elif not seconds:
             self._ledger.tell_later(FORGET_S, Checked(), replace=False)
         elif not self._book.damage:
             self._let_go()
@@ -92,6 +95,7 @@ class StartCheck:
         if self.over:
             if not self._book.damage:
                 self._let_go()
+                self._book.forget_unserved(int(1000 * FORGET_S))
             return
         self.over = True
         self._book.unchecked("")

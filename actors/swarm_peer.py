@@ -157,7 +157,9 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
         counters |= {f"keys_{key}": value for key, value in self._switchboard.heirs.counters.items()}
         counters |= {f"gossip_{key}": value for key, value in self._switchboard.gossip.counters.items()}
         counters |= {f"dial_back_{key}": value for key, value in self._switchboard.reach.counters.items()}
-        counters |= {f"answering_{key}": value for key, value in self._switchboard.answerer.counters.items()}
+        counters |= {
+            f"answering_{key}": value for key, value in self._switchboard.serving.answerer.counters.items()
+        }
         counters |= {
             f"recount_{key}": value for key, value in self._switchboard.paying.recount.counters.items()
         }
@@ -175,5 +177,5 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
                 for session in self._wire.sessions()
             ],
             "asking": self._switchboard.asker.in_flight(),
-            "answering": self._switchboard.answerer.in_flight(),
+            "answering": self._switchboard.serving.answerer.in_flight(),
         }

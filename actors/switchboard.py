@@ -6,7 +6,6 @@ the actor that owns it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 
 from actors.earning import Earning
@@ -14,12 +13,10 @@ from actors.exchange import Exchange
 from actors.gossip import Gossip
 from actors.heirs import Heirs
 from actors.io_loop import IoLoop
-from actors.kernel import Address, Reply
+from actors.kernel import Address
 from actors.messages import (
-    Delivered,
     DialFailed,
     Dispatch,
-    Job,
     LedgerMessage,
     PeerDown,
     PeerUp,
@@ -27,26 +24,21 @@ from actors.messages import (
     RegistryMessage,
     SchedulerMessage,
     StampShown,
-    Submit,
-    Unserved,
-    Vouched,
 )
 from actors.outgoing import Outgoing
 from actors.pathfinder import Pathfinder
-from actors.paying import value_of
 from actors.quotes import Quotes
 from actors.reach import Reach, Where
 from actors.recount import FindEngine
 from actors.refusing import Refusing
 from actors.rumours import Rumours
+from actors.serving import Serving
+from actors.tabs import Tabs
 from actors.testimony import Testimony
 from opengateway.discovery.record import offer_of
-from opengateway.engines.answering import Answerer
-from opengateway.engines.incoming import Incoming
 from opengateway.engines.quotation import open_quote, sign_quote
 from opengateway.engines.refusal import open_refusal
-from opengateway.engines.stream import Finished
-from opengateway.errors import AllBusy, NotEnoughCredit, OpenGatewayError
+from opengateway.errors import NotEnoughCredit, OpenGatewayError
 from opengateway.identity import Identity
 from opengateway.units import NetworkId, NodeId
 from opengateway.wire.continue_messages import Continue
@@ -94,6 +86,7 @@ class Switchboard:
         given_up: Mapping[NodeId, NodeId],
         same_model: FindEngine = lambda _: None,
         where: Where,
+        tabs: Tabs,
     ) -> None:
         self._io = io
         self._registry = registry
@@ -135,6 +128,7 @@ class Switchboard:
             hang_up=self.hang_up,
             roll=lambda: self.wire.roll,
             round_trip=self._round_trip,
+            tabs=tabs,
         )
         self.asker, self.paying = self.outgoing.asker, self.outgoing.paying
         self.earning = Earning(io, ledger, send=self.send)
@@ -150,16 +144,14 @@ class Switchboard:
             read=lambda quote, peer, stream: open_quote(quote, net, peer, identity.node_id, stream),
             read_refusal=lambda refusal, peer, stream: open_refusal(refusal, net, peer, stream),
         )
-        self.answerer = Answerer(
+        self.serving = Serving(
+            io,
+            scheduler=scheduler,
+            ledger=ledger,
             send=self.send,
             hang_up=self.hang_up,
-            spawn=io.task,
-            asked=self._asked,
-            delivered=self._delivered,
-            lead=lambda incoming: incoming.job.lead if isinstance(incoming.job, Job) else 0,
-            vouched=self._voucher,
-            round_trip=self._round_trip,
             refusal=self._refused,
+            round_trip=self._round_trip,
         )
 
     def send(self, peer: NodeId, message: Message) -> bool:
@@ -174,6 +166,7 @@ class Switchboard:
 
     def close(self) -> None:
         """What waits a moment for company waits no longer."""
+        self.serving.close()
         self.paying.close()
         self.earning.settles.flush()
 
@@ -199,8 +192,8 @@ class Switchboard:
 
     def peer_down(self, peer: NodeId, reason: str) -> None:
         self.asker.lost(peer, reason)
-        self.paying.recount.hurry()
-        self.answerer.lost(peer)
+        self.paying.lost(peer)
+        self.serving.lost(peer)
         told = self.reach, self.exchange, self.paths, self.rumours, self.testimony, self.gossip, self.heirs
         for one in told:
             one.lost(peer)
@@ -214,7 +207,7 @@ class Switchboard:
             return
         match message:
             case Ask() | Continue() | Cancel() | Grant() | Voucher():
-                self.answerer.heard(peer, message)
+                self.serving.answerer.heard(peer, message)
             case Quote():
                 self.quotes.asked(peer, message)
             case Released():
@@ -224,6 +217,7 @@ class Switchboard:
             case RecordChanged(record=record):
                 self._registry.tell(RecordSeen(peer, record, self.wire.ahead_ms(peer)))
             case Settle() as settle:
+                self.serving.tabs.settled(peer, settle.stream)
                 self.earning.heard(peer, settle)
             case Earned(entry=entry):
                 self.paying.countersigned(peer, entry)
@@ -253,42 +247,10 @@ class Switchboard:
     def dispatch(self, order: Dispatch) -> None:
         self.testimony.showing.before(order, self.outgoing.dispatch)
 
-    # -- peers' requests at this node ----------------------------------------------------------
-
-    def _asked(self, incoming: Incoming) -> None:
-        job = Job(
-            incoming.request,
-            incoming.stream,
-            scope="local",
-            origin=incoming.peer,
-            opening=incoming.opening,
-            deadline=time.monotonic() + incoming.deadline_s,
-        )
-        incoming.job = job
-        if not self._scheduler.tell(Submit(job)):
-            incoming.stream.fail(AllBusy("this node is overloaded", retry_after=2.0))
-
     def _refused(self, peer: NodeId, stream: int, error: OpenGatewayError) -> bytes:
         if isinstance(error, NotEnoughCredit):
             self.paths.refused(peer)
         return self._refusal(peer, stream, error)
 
-    def _voucher(self, incoming: Incoming, voucher: bytes) -> None:
-        reply = self._ledger.ask(Vouched(voucher, incoming.peer), express=True)
-        reply.then(lambda r: self._io.call(self._promised, incoming, r))
-
-    def _promised(self, incoming: Incoming, reply: Reply[int]) -> None:
-        self.answerer.promised(incoming, value_of(reply) or 0)
-
     def _round_trip(self, peer: NodeId) -> float:
         return next((s.rtt_ms or 0.0 for s in self.wire.sessions() if s.peer == peer), 0.0) / 1000
-
-    def _delivered(self, incoming: Incoming, finished: Finished | None) -> None:
-        job = incoming.job
-        if not isinstance(job, Job) or not job.rid:
-            return
-        if finished is None:
-            self._ledger.tell(Unserved(job.rid, incoming.peer))
-        else:
-            told = Delivered(job.rid, incoming.peer, finished.prompt_tokens, finished.completion_tokens)
-            self._ledger.tell(told)

@@ -161,6 +161,13 @@ class VoucherMissing(RequestError):
     status = 402
 
 
+class TabClosed(RequestError):
+    """The node that was asked knows no such tab: the request is to come with a hold of its own."""
+
+    code = "tab_closed"
+    status = 409
+
+
 class StampMissing(RequestError):
     """The node that was asked wants to see this node's identity stamp first."""
 

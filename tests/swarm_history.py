@@ -19,6 +19,8 @@ class History:
         self.members = [here.member(name, price=PRICE) for name in NAMES]
         self.asked: list[Asked] = []
         self.own: list[Asked] = []
+        self.alone = 0
+        """Requests that came singly."""
         here.join()
 
     def step(self) -> None:
@@ -29,13 +31,21 @@ class History:
     def kinds(self) -> list[tuple[Callable[[], None], int]]:
         """What may happen, and how often."""
         return [
-            (self.ask, 12), (self.ask_itself, 1), (self.crash, 2), (self.cut, 1), (self.weather, 2),
-            (self.restart, 1), (self.wait, 3),
+            (self.ask, 12), (self.burst, 2), (self.ask_itself, 1), (self.crash, 2), (self.cut, 1),
+            (self.weather, 2), (self.restart, 1), (self.wait, 3),
         ]  # fmt: skip
 
     def ask(self) -> None:
         one, other = self.chance.sample(self.members, 2)
         self.asked.append(one.begin(other, self.chance.choice([1, 7, 40, 300])))
+        self.alone += 1
+
+    def burst(self) -> None:
+        """So many that they go on a tab."""
+        one, other = self.chance.sample(self.members, 2)
+        for _ in range(4):
+            self.asked += [one.begin(other, self.chance.choice([1, 2, 7])) for _ in range(10)]
+            time.sleep(0.01)  # a moment of the history itself
 
     def ask_itself(self) -> None:
         member = self.chance.choice(self.members)

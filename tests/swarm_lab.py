@@ -47,6 +47,7 @@ from opengateway.discovery.record import ModelOffer, NodeRecord, offer_of, open_
 from opengateway.engines.protocol import GenerateRequest, ModelInfo
 from opengateway.engines.stream import Finished, Stream
 from opengateway.errors import LedgerReadOnly, OpenGatewayError
+from opengateway.engines.tab import MARK, named
 from opengateway.identity import Identity, network_id
 from opengateway.ledger.book import Book
 from opengateway.ledger.entry import EntryInvalid, Signed, read_form
@@ -219,6 +220,7 @@ class Member:
             sweep_to=lambda: None,
             given_up={},
             where=Where(lambda: 4001, relays=False, maps=False),
+            tabs=self.lines.tabs,
         )
         self.carrier = self.swarm.internet.carrier(self.address)
         self.wire = Wire(
@@ -259,6 +261,7 @@ class Member:
             registry=self.registry,
             ledger=self.ledger,
             views=self.views,
+            tabs=self.lines.tabs,
             closed=str,
             friends=self.friends,
             private=False,
@@ -385,9 +388,13 @@ class Overheard:
     def message(self, peer: NodeId, message: Message) -> None:
         entry = b""
         match message:
-            case Ask(opening=entry) | Settle(entry=entry) | Earned(entry=entry) if entry:
-                with contextlib.suppress(EntryInvalid):
-                    self._member.shown.append((peer, read_form(entry, NET)))
+            case Ask(opening=opening):
+                entry = b"" if named(opening) else opening.removeprefix(MARK)
+            case Settle(entry=entry) | Earned(entry=entry):
+                pass
+        if entry:
+            with contextlib.suppress(EntryInvalid):
+                self._member.shown.append((peer, read_form(entry, NET)))
         self._switchboard.message(peer, message)
 
 

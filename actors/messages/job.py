@@ -10,7 +10,9 @@ from typing import Any
 from actors import request_ids
 from opengateway.engines.protocol import GenerateRequest
 from opengateway.engines.stream import Finished, Stream, Waits
+from opengateway.engines.tab import NOTHING, Need, Tab
 from opengateway.errors import OpenGatewayError
+from opengateway.ledger.admission import Admission
 from opengateway.routing.placement import Place
 from opengateway.routing.priority import Service
 from opengateway.routing.trace import Trace
@@ -44,6 +46,10 @@ class Job:
     """The peer's signed OPEN, when a peer asks."""
     lead: int = 0
     """Of a peer's job, once it is admitted: tokens that go out ahead of its vouchers. 0: free work."""
+    tabbed: bool = False
+    """A peer's job that named a tab: its OPEN is not its own."""
+    admission: Admission | None = None
+    """Of a peer's job that has brought an OPEN, once it is admitted."""
     secured: bool = True
     """False for a peer's job that nothing but our patience with strangers covers: served last."""
     service: Service = Service.OWNER
@@ -161,6 +167,12 @@ class Dispatch:
     """Of the model's weights, as the peer says."""
     held: int = 0
     """Micro-credits: the most that may be paid, whatever is delivered."""
+    tab: Tab | None = None
+    """What it is paid with together with others. Its `entry` is empty but for the one that begins it."""
+    need: Need = NOTHING
+    """Its part of the tab."""
+    alone: Callable[[], None] | None = None
+    """Ask once more, without the tab: the peer will have none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ def switchboard(node: Node) -> Switchboard:
         sweep_to=lambda: None if main is None else latest(node.given_up, main),
         same_model=node.engines.with_digest,
         where=Where(lambda: node.port.number, node.config.relay.enabled, node.config.wire.map_port),
+        tabs=node.lines.tabs,
     )
 
 

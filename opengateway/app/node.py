@@ -212,6 +212,7 @@ class Node:
             private=self.own.private,
             stranger_met=self.lines.stamping.wanted,
             quoting=self.lines,
+            tabs=self.lines.tabs,
         )
 
     def _worker(self, engine: Engine) -> InferenceWorker:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from opengateway.engines.account import Account
 from opengateway.engines.incoming import Incoming, frame_of, items_of, read_ask
 from opengateway.engines.prompt_size import least_prompt
 from opengateway.engines.stream import Chunk, Finished, Waits
@@ -67,8 +68,10 @@ class Answerer:
     refusal: Callable[[NodeId, int, OpenGatewayError], bytes]
     lead: Callable[[Incoming], int] = lambda _: 0
     """How far this answer may run ahead of its vouchers; asked when it begins."""
-    vouched: Callable[[Incoming, bytes], object] = lambda _incoming, _voucher: None
+    vouched: Callable[[NodeId, Account, bytes], object] = lambda _peer, _account, _voucher: None
     """A voucher has come: check and keep it, then say so with `promised`."""
+    tab: Callable[[NodeId, int], Account | None] = lambda _peer, _number: None
+    """The account of the tab that this stream has begun, though its answer may have ended."""
     round_trip: Callable[[NodeId], float] = lambda _: 0.0
     """Seconds."""
     counters: dict[str, int] = field(
@@ -90,20 +93,27 @@ class Answerer:
                     incoming.window = min(incoming.window + chunks, STREAM_WINDOW)
                     incoming.granted.set()
             case Voucher(stream=number, voucher=voucher):
-                if incoming := mine.get(number):
-                    self._voucher(incoming, voucher)
+                incoming = mine.get(number)
+                if account := incoming.account if incoming is not None else self.tab(peer, number):
+                    self._voucher(peer, account, voucher)
 
-    def _voucher(self, incoming: Incoming, voucher: bytes) -> None:
-        incoming.vouchers += 1
-        if incoming.vouchers > incoming.tokens:  # each costs a signature check, so no more than tokens
-            self.hang_up(incoming.peer, "protocol error: more vouchers than tokens")
-        elif incoming.lead:
-            self.vouched(incoming, voucher)
+    def _voucher(self, peer: NodeId, account: Account, voucher: bytes) -> None:
+        account.vouchers += 1
+        if account.vouchers > account.tokens:  # each costs a signature check, so no more than tokens
+            self.hang_up(peer, "protocol error: more vouchers than tokens")
+        elif account.lead:
+            self.vouched(peer, account, voucher)
 
-    def promised(self, incoming: Incoming, tokens: int) -> None:
+    def waits(self, peer: NodeId, account: Account) -> bool:
+        """An answer on it is still being sent."""
+        return any(one.account is account for one in self._incoming.get(peer, {}).values())
+
+    def promised(self, peer: NodeId, account: Account, tokens: int) -> None:
         """The requester has vouched for so many completion tokens."""
-        incoming.vouched = max(incoming.vouched, tokens)
-        incoming.granted.set()
+        account.vouched = max(account.vouched, tokens)
+        for incoming in self._incoming.get(peer, {}).values():
+            if incoming.account is account:
+                incoming.granted.set()
 
     def lost(self, peer: NodeId) -> None:
         """The peer is gone: nobody reads these answers any more, so their slots are freed."""
@@ -146,8 +156,8 @@ class Answerer:
         try:
             route = await stream.wait_opened()
             first = await stream.read()  # an engine that says no does so before its first token
-            incoming.lead = self.lead(incoming)
-            await self._push(incoming, Accepted(number, 0, 0, route.engine, incoming.lead))
+            lead = incoming.account.lead = self.lead(incoming)
+            await self._push(incoming, Accepted(number, 0, 0, route.engine, lead))
             accepted = True
             await self._chunks(incoming, first)
             finished = cast(Finished, stream.finished)
@@ -180,9 +190,11 @@ class Answerer:
             while start < len(items):
                 part = frame_of(items, start, await self._room(incoming))
                 await self._push(incoming, Chunks(incoming.number, incoming.sent, part))
+                before = incoming.tokens
                 incoming.window -= len(part)
                 incoming.sent += len(part)
                 incoming.sent_bytes += sum(map(len, part))
+                incoming.account.tokens += incoming.tokens - before
                 start += len(part)
             batch = await incoming.stream.read()
 
@@ -193,24 +205,26 @@ class Answerer:
             incoming.granted.clear()
             await incoming.granted.wait()
             _require_wanted(incoming)
-        if not incoming.lead:
+        account = incoming.account
+        if not account.lead:
             return incoming.window
-        if incoming.tokens >= incoming.vouched + incoming.lead:
+        while account.tokens >= account.vouched + account.lead:
             await self._wait_voucher(incoming)
-        return min(incoming.window, incoming.vouched + incoming.lead - incoming.tokens)
+        return min(incoming.window, account.vouched + account.lead - account.tokens)
 
     async def _wait_voucher(self, incoming: Incoming) -> None:
+        account = incoming.account
         patience = VOUCHER_PATIENCE + self.round_trip(incoming.peer)
         try:
             async with asyncio.timeout(patience):
-                while incoming.tokens >= incoming.vouched + incoming.lead:
+                while account.tokens >= account.vouched + account.lead:
                     incoming.granted.clear()
                     await incoming.granted.wait()
                     _require_wanted(incoming)
         except TimeoutError:
             self.counters["not_vouched"] += 1
             raise VoucherMissing(
-                f"{incoming.tokens} tokens were sent, {incoming.vouched} vouched for, and no voucher came "
+                f"{account.tokens} tokens were sent, {account.vouched} vouched for, and no voucher came "
                 f"for {patience:.1f} s",
                 hint="the answer is broken off here; vouch for what came, and ask for the rest",
             ) from None

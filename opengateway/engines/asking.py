@@ -15,10 +15,12 @@ from typing import Any
 
 import orjson
 
+from opengateway.engines.account import Account
 from opengateway.engines.prompt_size import least_prompt
 from opengateway.engines.protocol import GenerateRequest
 from opengateway.engines.refusal import open_refusal
 from opengateway.engines.stream import Chunk, Finished, Route, Stream, Waits
+from opengateway.engines.tab import Tab
 from opengateway.engines.ticket import Ticket
 from opengateway.errors import AllBusy, BadRequest, Cancelled, OpenGatewayError, WorkerLost, from_code
 from opengateway.units import NetworkId, NodeId
@@ -73,12 +75,16 @@ class Asker:
         salt: bytes,
         ended: Callable[[Ticket], None],
         vouch: Callable[[Ticket], object] | None = None,
+        tab: Tab | None = None,
     ) -> Ticket:
         """`ended` is called exactly once, after the stream is finished or instead of failing it."""
         body = orjson.dumps(request.body)
         size = len(body) + sum(len(text.encode()) + 5 for text in request.partial)
         least = least_prompt(request)
         ticket = Ticket(peer, self.number(), stream, route, size, least, ended, vouch, hashed=sha256(salt))
+        if tab is not None:
+            ticket.tab, ticket.account = tab, tab.account
+            tab.number = tab.number or ticket.number  # the first one brings its OPEN
         ask = _ask(ticket.number, request, body, max(1, deadline_ms), opening)
         if size > BODY_LIMIT and not stream.done:
             ticket.error = _too_large(size)
@@ -108,9 +114,7 @@ class Asker:
         match message:
             case Accepted(stream=number, engine=engine, lead=lead):
                 if ticket := self._tickets.get((peer, number)):
-                    if lead:
-                        ticket.instalment = min(INSTALMENT, max(LEAST_INSTALMENT, lead // 2))
-                    ticket.vouched_at = time.monotonic()
+                    self._accepted(ticket, lead)
                     ticket.stream.opened(replace(ticket.route, engine=engine))
             case Queued(stream=number):
                 if ticket := self._tickets.get((peer, number)):
@@ -159,6 +163,7 @@ class Asker:
         if first != ticket.chunks or len(items) > ticket.window:
             self._violation(ticket.peer, "chunks out of order or beyond the window")
             return
+        before = ticket.came
         ticket.chunks += len(items)
         ticket.window -= len(items)
         chunks: list[Chunk] = []
@@ -174,8 +179,17 @@ class Asker:
         if ticket.stream.route is None:
             ticket.stream.opened(ticket.route)
         ticket.stream.put(chunks)
-        if ticket.vouch is not None and ticket.instalment:
+        ticket.account.tokens += ticket.came - before
+        if ticket.vouch is not None and ticket.account.instalment:
             self._instalment(ticket)
+
+    def _accepted(self, ticket: Ticket, lead: int) -> None:
+        account, ticket.accepted = ticket.account, True
+        if lead:
+            account.instalment = min(INSTALMENT, max(LEAST_INSTALMENT, lead // 2))
+        account.vouched_at = account.vouched_at or time.monotonic()
+        if ticket.tab is not None:
+            ticket.tab.accepted = True
 
     def _queued(self, ticket: Ticket, said: Queued) -> None:
         ticket.queued += 1
@@ -189,9 +203,9 @@ class Asker:
 
     def _instalment(self, ticket: Ticket) -> None:
         """Vouch for what has come, once it is enough or a while ago."""
-        more, now = ticket.came - ticket.vouched, time.monotonic()
-        if more >= ticket.instalment or (more and now - ticket.vouched_at >= INSTALMENT_S):
-            ticket.vouched, ticket.vouched_at = ticket.came, now
+        account, now = ticket.account, time.monotonic()
+        if is_due(account, now):
+            account.vouched, account.vouched_at = account.tokens, now
             assert ticket.vouch is not None
             ticket.vouch(ticket)
 
@@ -231,6 +245,12 @@ class Asker:
     def _violation(self, peer: NodeId, what: str) -> None:
         self.counters["protocol_errors"] += 1
         self.hang_up(peer, f"protocol error: {what}")
+
+
+def is_due(account: Account, now: float) -> bool:
+    """Enough has come since the last voucher, or it was a while ago."""
+    more = account.tokens - account.vouched
+    return more >= account.instalment or (more > 0 and now - account.vouched_at >= INSTALMENT_S)
 
 
 def _ask(

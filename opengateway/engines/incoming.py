@@ -9,10 +9,12 @@ from typing import Any, cast, get_args
 
 import orjson
 
+from opengateway.engines.account import Account
 from opengateway.engines.needs import needs_of
 from opengateway.engines.protocol import GenerateRequest, Kind
 from opengateway.engines.resuming import CONTINUE, partial_of
 from opengateway.engines.stream import Chunk, Stream
+from opengateway.engines.tab import MARK, named
 from opengateway.errors import BadRequest, EngineFailed
 from opengateway.units import NodeId
 from opengateway.wire.continue_messages import Continue
@@ -36,16 +38,21 @@ class Incoming:
     number: int
     request: GenerateRequest
     opening: bytes
+    """A signed OPEN, the name of a tab, or nothing."""
     deadline_s: float
+    size: int = 0
+    """Bytes of its body as it came."""
     stream: Stream = field(default_factory=Stream)
     window: int = STREAM_WINDOW
     granted: asyncio.Event = field(default_factory=asyncio.Event)
     job: object = None
     """Whatever the node wants to find again; the wire does not look at it."""
-    lead: int = 0
-    """Tokens that may be sent ahead of the last voucher; 0: as many as there are."""
-    vouched: int = 0
-    vouchers: int = 0
+    begins_tab: bool = False
+    """Further requests will name its OPEN."""
+    tab: object = None
+    """The one that it is on."""
+    account: Account = field(default_factory=Account)
+    """Of this request alone, or of all that are on its tab."""
     sent: int = 0
     sent_bytes: int = 0
 
@@ -75,7 +82,11 @@ def read_ask(peer: NodeId, ask: Ask | Continue) -> Incoming:
         needs[CONTINUE] = "partial"
     pieces = _in_pieces(ask, body)
     request = GenerateRequest(cast(Kind, ask.kind), ask.model, body, pieces, needs, partial)
-    return Incoming(peer, ask.stream, request, ask.opening, ask.deadline_ms / 1000)
+    begins_tab = ask.opening.startswith(MARK) and named(ask.opening) is None
+    opening = ask.opening[len(MARK) :] if begins_tab else ask.opening
+    return Incoming(
+        peer, ask.stream, request, opening, ask.deadline_ms / 1000, len(ask.body), begins_tab=begins_tab
+    )
 
 
 def _partial(ask: Continue, body: dict[str, Any]) -> tuple[str, ...]:

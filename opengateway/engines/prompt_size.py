@@ -7,6 +7,8 @@ from typing import Any
 
 from opengateway.engines.protocol import GenerateRequest
 
+TEMPLATE_TOKENS = 512
+"""Prompt tokens that a chat template may add to what was sent."""
 BYTES_PER_TOKEN = 6
 """English prose has 4 to 5 bytes a token, code and other languages fewer. What is promised while an answer
 streams stays promised when the real count comes, so this is on the low side."""

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from opengateway.engines.account import Account
+from opengateway.engines.prompt_size import TEMPLATE_TOKENS
 from opengateway.engines.stream import Finished, Route, Stream
+from opengateway.engines.tab import Tab
 from opengateway.errors import OpenGatewayError
 from opengateway.units import NodeId
 from opengateway.wire.messages import STREAM_WINDOW
-
-TEMPLATE_TOKENS = 512
-"""Prompt tokens that a chat template may add to what we sent."""
 
 
 @dataclass(eq=False, slots=True)
@@ -37,15 +37,16 @@ class Ticket:
     finished: Finished | None = None
     error: OpenGatewayError | None = None
     hashed: Any = None
-    instalment: int = 0
-    """Tokens between two vouchers; 0: the worker wants none."""
+    account: Account = field(default_factory=Account)
+    """Of this request alone, or of all that are on its tab."""
+    tab: Tab | None = None
+    accepted: bool = False
+    """The worker has begun to answer."""
     queued: int = 0
     """How often the peer has said where the request stands."""
     asked_at: float = field(default_factory=time.monotonic)
     partial_tokens: int = 0
     """Of the prompt's, by the worker's word: those of the answer that it goes on with."""
-    vouched: int = 0
-    vouched_at: float = 0.0
 
     @property
     def came(self) -> int:

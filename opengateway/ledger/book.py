@@ -60,12 +60,12 @@ class Book:
         own: frozenset[NodeId] = frozenset(),
         recovery: bytes = b"",
         now_ms: Callable[[], int],
+        goes_on: bool = False,
     ) -> None:
-        """Opens the ledger, or begins one with its GENESIS. `own`: other nodes of the same owner, which may
-        move their earnings here, and this one to them. Raises `HomeBusy` if another process writes it,
-        `LedgerMismatch` if it is another key's or network's; a damaged one opens read-only (`damage`)."""
-        self.node_id = identity.node_id
-        self.net = net
+        """Opens the ledger, or begins one with its GENESIS; a damaged one read-only (`damage`). `own`: other
+        nodes of the same owner, for transfers. `goes_on`: what was admitted is still being served. Raises
+        `HomeBusy` if another process writes it, `LedgerMismatch` if it is another key's or network's."""
+        self.node_id, self.net = identity.node_id, net
         self._journal = Journal(path, identity, net, policy, now_ms, recovery)
         self._requester = Requester(self._journal, identity)
         self._worker = Worker(self._journal)
@@ -78,8 +78,9 @@ class Book:
         self.witnessing = Witnessing(self._journal, identity, self.checkpoints, self.rollback)
         self.handover = Handover(identity.node_id, net, self.transfers, mine)
         self.ways = Ways(self._journal, self.transfers.promises)
-        if not self.damage:
-            self._worker.forget_unserved()
+        self.forget_unserved = self._worker.forget_unserved
+        if not self.damage and not goes_on:
+            self.forget_unserved()
 
     @property
     def damage(self) -> str:

@@ -129,6 +129,12 @@ def leaf_of(body: bytes) -> bytes:
     return hashlib.sha256(b"\x00" + body).digest()
 
 
+def leaf_of_wire(wire: bytes) -> bytes:
+    """Of an entry as it travels, that we made ourselves."""
+    body, _ = cbor2.loads(wire)
+    return leaf_of(body)
+
+
 def sign(identity: Identity, entry: Entry) -> Signed:
     body = entry.body
     leaf = leaf_of(body)

@@ -35,6 +35,8 @@ class Requester:
         self._holds: dict[bytes, Signed] = {}
         self._vouched: dict[bytes, SignedVoucher] = {}
         self._kept: dict[bytes, int] = {}
+        self._former: dict[bytes, int] = {}
+        """Of vouchers of a former life a number beyond all that it can have sent."""
         self.kept_more = False
         """The last voucher is over more than what is durable: it must wait for the commit."""
         store = self._journal.vault.store
@@ -44,6 +46,7 @@ class Requester:
             for leaf, wire in store.documents(MINE):
                 self._vouched[leaf] = read_voucher(wire)
                 self._kept[leaf] = self._vouched[leaf].voucher.amount
+                self._former[leaf] = self._vouched[leaf].voucher.n + KEPT_AHEAD
 
     def _take(self, hold: Signed) -> None:
         self._holds[hold.entry.rid] = hold
@@ -74,9 +77,13 @@ class Requester:
         amount = cost(prompt_tokens, completion_tokens, entry.price_prompt, entry.price_completion)
         if amount > entry.hold or completion_tokens > entry.completion_tokens:
             raise LedgerRefused(f"a voucher over {amount} ucr, of {entry.hold} held", reason="hold")
-        if last and (amount < last.voucher.amount or completion_tokens < last.voucher.completion_tokens):
-            raise LedgerRefused("a voucher below the one before", reason="under_settle")
         n = last.voucher.n + 1 if last else 1
+        if last and (amount < last.voucher.amount or completion_tokens < last.voucher.completion_tokens):
+            if hold.leaf not in self._former:
+                raise LedgerRefused("a voucher below the one before", reason="under_settle")
+            # Of a former life, and ahead of what came by then: it will be settled at anyway.
+            amount, completion_tokens = last.voucher.amount, last.voucher.completion_tokens
+        n = max(n, self._former.get(hold.leaf, 0))
         voucher = Voucher(hold.leaf, n, completion_tokens, amount, max(entry.t_ms, self._journal.now_ms()))
         new = self._vouched[hold.leaf] = sign_voucher(self._identity, voucher)
         self.kept_more = amount > self._kept.get(hold.leaf, -1)
@@ -143,6 +150,7 @@ class Requester:
         self._journal.vault.store.end_hold(opened)
         del self._holds[opened.rid]
         self._kept.pop(hold.leaf, None)
+        self._former.pop(hold.leaf, None)
         if self._vouched.pop(hold.leaf, None):
             self._journal.vault.store.put_document(MINE, hold.leaf, b"")
         pair = pair_in(new.entry)

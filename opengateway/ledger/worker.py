@@ -276,10 +276,10 @@ class Worker:
         account = self._journal.successors.account
         return [o for o in self._serving.values() if o.peer != peer and account(o.peer) == peer]
 
-    def forget_unserved(self) -> None:
-        """After a start: what was admitted by the former life and never delivered costs nothing, but for
-        what was vouched for."""
-        for opening in [o for o in self._serving.values() if o.state == ADMITTED]:
+    def forget_unserved(self, older_ms: int = 0) -> None:
+        """What was admitted so long ago, before a start, and not delivered, is only what was vouched for."""
+        late = self._journal.now_ms() - older_ms
+        for opening in [o for o in self._serving.values() if o.state == ADMITTED and o.at_ms <= late]:
             voucher = self._vouched.last(leaf_of(opening.body))
             due = voucher.voucher.amount if voucher else 0
             state = DELIVERED if voucher else RELEASED

@@ -120,7 +120,8 @@ def test_a_voucher_survives_a_crash_of_either_side(pair: tuple[Node, Node]) -> N
     worker.book.commit()
     worker.crash()
     requester.crash()
-    refused("under_settle", requester.book.vouch, rid, prompt_tokens=10, completion_tokens=63)
+    again = read_voucher(requester.book.vouch(rid, prompt_tokens=10, completion_tokens=63)).voucher
+    assert again.completion_tokens == 64 + KEPT_AHEAD, "never below what it may have sent"
     assert worker.book.peer(requester.id).reserved == 10 * PRICE.prompt + 64 * PRICE.completion
 
 
@@ -343,3 +344,18 @@ def test_no_voucher_that_was_sent_is_above_what_a_crash_would_leave(pair: tuple[
     requester.book.commit()
     assert settle is not None
     assert worker.book.earn(settle, requester.id)
+
+
+def test_a_requester_whose_ledger_fell_over_goes_on_vouching(pair: tuple[Node, Node]) -> None:
+    """What it kept is ahead of what had come: the next vouchers must neither be refused nor be taken for old
+    ones by a worker that has seen several since."""
+    requester, worker = pair
+    rid = admitted(requester, worker)
+    for tokens in (16, 32, 48):
+        assert worker.book.vouched(vouch(requester, rid, tokens), requester.id) == tokens
+    requester.crash()
+    for tokens in (64, 80, 96, 120, 128):
+        assert worker.book.vouched(vouch(requester, rid, tokens), requester.id) >= tokens
+    settle = requester.settle(rid, prompt=10, completion=128)
+    requester.pay(worker, settle)
+    assert worker.book.balance().earned == 10 * PRICE.prompt + 128 * PRICE.completion
