@@ -18,7 +18,9 @@ from actors.messages import (
     JobEnded,
     LedgerMessage,
     OpenHold,
+    Received,
     SchedulerMessage,
+    SettleHolds,
 )
 from actors.tabs import Kind as TabKind
 from actors.tabs import Tabs, new_tab
@@ -138,6 +140,7 @@ def hold(
         if opening is not None:
             dispatch(replace(order, entry=opening, held=_cost(price, *tokens)))
         else:
+            _give_up(ledger, order)
             scheduler.tell(JobEnded(job, order.peer, None, error))
 
     tokens = most.prompt_tokens, most.completion_tokens
@@ -179,6 +182,7 @@ def _on_tab(
         opening, _ = _answer(reply)
         if opening is None:  # then for this one request, and what is wrong will be said
             tabs.not_opened(kind)
+            _give_up(ledger, order)
             again()
             return
         tab = new_tab(order.peer, order.rid, leaf_of_wire(opening), need, several)
@@ -186,6 +190,11 @@ def _on_tab(
         dispatch(replace(order, entry=opening, tab=tab))
 
     _open(ledger, order, model, several * need.prompt, several * need.completion).then(answered)
+
+
+def _give_up(ledger: Address[LedgerMessage], order: Dispatch) -> None:
+    """The Ledger has said no, or fell over and may hold it all the same: nobody will ask with this OPEN."""
+    ledger.ask(SettleHolds((Received(order.rid, 0, 0, b""),)))
 
 
 def _cost(price: Price, prompt: int, completion: int) -> int:

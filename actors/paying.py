@@ -168,10 +168,15 @@ class Paying:
 
     def _settle_all(self, ended: tuple[tuple[Ticket | Tab, Received], ...]) -> None:
         reply = self._ledger.ask(SettleHolds(tuple(received for _, received in ended)))
-        reply.then(lambda r: self._io.call(self._settled, [ticket for ticket, _ in ended], r))
+        reply.then(lambda r: self._io.call(self._settled, ended, r))
 
-    def _settled(self, tickets: list[Ticket | Tab], reply: Reply[list[bytes | OpenGatewayError]]) -> None:
-        for ticket, entry in zip(tickets, value_of(reply) or (), strict=False):
+    def _settled(
+        self, ended: tuple[tuple[Ticket | Tab, Received], ...], reply: Reply[list[bytes | OpenGatewayError]]
+    ) -> None:
+        if fell_over(reply):  # what is settled already it will refuse then, and send with the next session
+            self._io.loop.call_later(AGAIN_S, self._settle_all, ended)
+            return
+        for (ticket, _), entry in zip(ended, value_of(reply) or (), strict=False):
             if isinstance(entry, OpenGatewayError):
                 logger.warning("what %s answered is not settled: %s", short(ticket.peer), entry)
             elif entry:

@@ -119,7 +119,7 @@ class Book:
         sent after the next commit if it `kept_more`, else at once.
 
         Raises `LedgerRefused` if nothing is held (`no_open`), if it is more than was held (`hold`) or less
-        than the voucher before (`under_settle`), `LedgerReadOnly`."""
+        than the voucher before (`under_settle`; after a start it is over that one), `LedgerReadOnly`."""
         return self._requester.vouch(rid, prompt_tokens, completion_tokens)
 
     @property
@@ -132,8 +132,7 @@ class Book:
 
         Never for less than was vouched: then it is over what was. `digest`: 32 bytes. Raises `LedgerRefused`
         if nothing is held for `rid` (reason `no_open`) or this costs more than was held (reason `hold`),
-        `LedgerReadOnly`.
-        """
+        `LedgerReadOnly`."""
         return self._requester.settle(rid, prompt_tokens, completion_tokens, digest)
 
     def void(self, rid: bytes) -> bytes | None:
