@@ -46,8 +46,8 @@ from actors.switchboard import Switchboard
 from opengateway.discovery.record import ModelOffer, NodeRecord, offer_of, open_record, sign_record
 from opengateway.engines.protocol import GenerateRequest, ModelInfo
 from opengateway.engines.stream import Finished, Stream
-from opengateway.errors import LedgerReadOnly, OpenGatewayError
 from opengateway.engines.tab import MARK, named
+from opengateway.errors import LedgerReadOnly, OpenGatewayError
 from opengateway.identity import Identity, network_id
 from opengateway.ledger.book import Book
 from opengateway.ledger.entry import EntryInvalid, Signed, read_form
