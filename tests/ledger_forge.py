@@ -94,9 +94,9 @@ class Forge:
             tree.append(leaf_of(record.body))
         return tree.root()
 
-    def note(self, size: int, *witnesses: Identity, root: bytes = b"") -> str:
+    def note(self, size: int, *witnesses: Identity, root: bytes = b"", net: bytes = NET) -> str:
         """A checkpoint signed by the author, cosigned by witnesses."""
-        return signed_note(self.author, size, root or self.root(size), *witnesses)
+        return signed_note(self.author, net, size, root or self.root(size), *witnesses)
 
     def rechain(self, first: int = 0, *, totals: bool = True) -> None:
         """Renumbers, relinks and re-signs everything from `first` on, as an author would who rewrites its
@@ -155,21 +155,21 @@ class Forge:
         return self.path
 
 
-def signed_note(author: Identity, size: int, root: bytes, *witnesses: Identity) -> str:
+def signed_note(author: Identity, net: bytes, size: int, root: bytes, *witnesses: Identity) -> str:
     """A C2SP checkpoint with its signatures, written from the specifications (c2sp.org/signed-note,
     tlog-checkpoint, tlog-cosignature) and not with the product's code."""
-    name = f"opengateway/{author.node_id.hex()}"
+    name = f"opengateway/{net.hex()}/{author.node_id.hex()}"
     text = f"{name}\n{size}\n{base64.b64encode(root).decode()}\n"
-    lines = [_signature_line(author, 1, author.sign(text.encode()))]
+    lines = [_signature_line(name, author, 1, author.sign(text.encode()))]
     for place, witness in enumerate(witnesses):
         seconds = 1_700_000_100 + place
         cosigned = witness.sign(f"cosignature/v1\ntime {seconds}\n{text}".encode())
-        lines.append(_signature_line(witness, 4, seconds.to_bytes(8, "big") + cosigned))
+        cosigner = f"opengateway/{witness.node_id.hex()}"
+        lines.append(_signature_line(cosigner, witness, 4, seconds.to_bytes(8, "big") + cosigned))
     return text + "\n" + "".join(lines)
 
 
-def _signature_line(by: Identity, kind: int, signature: bytes) -> str:
-    name = f"opengateway/{by.node_id.hex()}"
+def _signature_line(name: str, by: Identity, kind: int, signature: bytes) -> str:
     key = hashlib.sha256(name.encode() + b"\n" + bytes([kind]) + by.node_id).digest()[:4]
     return f"— {name} {base64.b64encode(key + signature).decode()}\n"
 

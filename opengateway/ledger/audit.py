@@ -114,7 +114,7 @@ def _audit(
     report.subject.author, report.subject.net = header.author, header.net
     report.subject.created_ms = header.created_ms
     report.checked["file"] += 1
-    notes = read_notes(report, header.author, [*beside.notes, *trailer.checkpoints])
+    notes = read_notes(report, header.net, header.author, [*beside.notes, *trailer.checkpoints])
     certificate = _certificate(report, beside.since, header, policy)
     now_ms = int(time.time() * 1000) if limits.now_ms is None else limits.now_ms
     context = Context(

@@ -1,16 +1,18 @@
 """Checkpoints as an auditor meets them: C2SP signed notes over the size and root of a ledger's tree, signed
 by its author, cosigned by witnesses.
 
-    opengateway/<author, hex>
+    opengateway/<network, hex>/<author, hex>
     <size>
     <root, base64>
 
-    — opengateway/<author, hex> <base64(key hash (4) || signature (64))>
+    — opengateway/<network, hex>/<author, hex> <base64(key hash (4) || signature (64))>
     — opengateway/<witness, hex> <base64(key hash (4) || seconds (8) || signature (64))>
 
 Key hash: first 4 bytes of SHA-256(name || "\\n" || kind || key), kind 1 for the author's signature over the
 text, kind 4 for a cosignature over "cosignature/v1\\ntime <seconds>\\n" || text (c2sp.org/signed-note,
 tlog-checkpoint, tlog-cosignature). Signatures by other keys are passed over, as signed-note demands.
+The origin names the network, because one key may have a ledger in each of several: without it a checkpoint of
+one, shown in another, would be the proof of a second history there.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from opengateway.identity import verify
 NOTE_LIMIT = 64 << 10
 """Bytes of a note: 300 cosignatures."""
 _NAME = re.compile(r"opengateway/([0-9a-f]{64})")
+_ORIGIN = re.compile(r"opengateway/([0-9a-f]{16})/([0-9a-f]{64})")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _SIGNATURE, _COSIGNATURE = 1, 4
 
@@ -33,6 +36,7 @@ _SIGNATURE, _COSIGNATURE = 1, 4
 @dataclass(slots=True)
 class Note:
     author: bytes
+    net: bytes
     size: int
     root: bytes
     text: bytes
@@ -51,13 +55,14 @@ def read_note(text: str) -> Note:
     lines = head.split("\n")
     if len(text) > NOTE_LIMIT or not gap or not tail.endswith("\n") or "\r" in text or "" in lines:
         raise ValueError("not a signed note")
-    origin = _NAME.fullmatch(lines[0])
-    if len(lines) < 3 or origin is None or not _SIZE.fullmatch(lines[1]):
+    named = _ORIGIN.fullmatch(lines[0])
+    if len(lines) < 3 or named is None or not _SIZE.fullmatch(lines[1]):
         raise ValueError("not a checkpoint of a ledger")
     root = _decode(lines[2])
     if len(root) != 32:
         raise ValueError("a root has 32 bytes")
-    note = Note(bytes.fromhex(origin[1]), int(lines[1]), root, f"{head}\n".encode())
+    net, author = bytes.fromhex(named[1]), bytes.fromhex(named[2])
+    note = Note(author, net, int(lines[1]), root, f"{head}\n".encode())
     for line in tail[:-1].split("\n"):
         words = line.split(" ")
         if len(words) != 3 or words[0] != "—":
@@ -70,19 +75,24 @@ def read_note(text: str) -> Note:
 
 
 def _take(note: Note, name: str, data: bytes) -> None:
-    known = _NAME.fullmatch(name)
-    if known is None:
-        return
-    key = bytes.fromhex(known[1])
-    if len(data) == 68 and data[:4] == key_hash(name, _SIGNATURE, key) and key == note.author:
-        if verify(key, note.text, data[4:]):
+    if name == origin(note.net, note.author):
+        known = len(data) == 68 and data[:4] == key_hash(name, _SIGNATURE, note.author)
+        if known and verify(note.author, note.text, data[4:]):
             note.signature = data[4:]
-    elif len(data) == 76 and data[:4] == key_hash(name, _COSIGNATURE, key):
+        return
+    witness = _NAME.fullmatch(name)
+    key = bytes.fromhex(witness[1]) if witness else b""
+    if witness and len(data) == 76 and data[:4] == key_hash(name, _COSIGNATURE, key):
         seconds = int.from_bytes(data[4:12], "big")
         if verify(key, cosigned_text(seconds, note.text), data[12:]):
             note.cosigned.append((key, seconds, data[12:]))
         else:
             note.bad.append(key)
+
+
+def origin(net: bytes, author: bytes) -> str:
+    """First line of a checkpoint, and the name of its author's key: which ledger it is of."""
+    return f"opengateway/{net.hex()}/{author.hex()}"
 
 
 def key_hash(name: str, kind: int, key: bytes) -> bytes:

@@ -52,7 +52,7 @@ def convicts(proof: bytes, net: bytes | None) -> Convicted:
     if kind == "F6-rewrite":
         return Convicted(kind, *check_rewrite(first, second, extra, net))
     if kind == "F7-witness":
-        return Convicted(kind, *check_equivocation(first, second, extra))
+        return Convicted(kind, *check_equivocation(first, second, extra, net))
     net = _net_of(first[0]) if net is None else net
     if kind == "F5-under-settle":
         key = check_under_settle(first, second, net)

@@ -42,9 +42,9 @@ class Place(NamedTuple):
 
 def check_rewrite(first: Piece, second: Piece, extra: bytes, net: bytes | None) -> tuple[bytes, str]:
     """Whom it convicts, and of what. Raises `ValueError`."""
-    one, two = _statement(first, net), _statement(second, net)
-    if one.author != two.author:
-        raise ValueError("the two pieces are not by one author")
+    one, two = statement(first, net), statement(second, net)
+    if (one.net, one.author) != (two.net, two.author):
+        raise ValueError("the two pieces are not of one ledger")
     if isinstance(one, Note) and isinstance(two, Note):
         return one.author, _two_trees(one, two, extra)
     if isinstance(one, Place) and isinstance(two, Note):
@@ -54,7 +54,7 @@ def check_rewrite(first: Piece, second: Piece, extra: bytes, net: bytes | None) 
     raise ValueError("the checkpoint comes second")
 
 
-def check_equivocation(first: Piece, second: Piece, extra: bytes) -> tuple[bytes, str]:
+def check_equivocation(first: Piece, second: Piece, extra: bytes, net: bytes | None) -> tuple[bytes, str]:
     """As `check_rewrite`, of the witness in `extra`, before the hashes of the consistency proof."""
     one, two = note_of(first[0]), note_of(second[0])
     witness, path = extra[:32], extra[32:]
@@ -62,15 +62,18 @@ def check_equivocation(first: Piece, second: Piece, extra: bytes) -> tuple[bytes
         seconds, signature = int.from_bytes(cosignature[:8], "big"), cosignature[8:]
         if not verify(witness, cosigned_text(seconds, note.text), signature):
             raise ValueError("a cosignature that is not this witness's")
-    if one.author != two.author:
-        raise ValueError("two ledgers")
+    if (one.net, one.author) != (two.net, two.author) or one.net != (net or one.net):
+        raise ValueError("two ledgers, or of another network")
     return witness, f"cosigned {_two_trees(one, two, path)} of one ledger"
 
 
-def _statement(piece: Piece, net: bytes | None) -> Note | Place:
+def statement(piece: Piece, net: bytes | None) -> Note | Place:
+    """A signed checkpoint, head or entry of this network (None: of any). Raises `ValueError`."""
     body, signature = piece
     if body.startswith(b"opengateway/"):
         note = note_of(body)
+        if note.net != (net or note.net):
+            raise ValueError("a checkpoint of a ledger in another network")
         if not verify(note.author, note.text, signature):
             raise ValueError("a checkpoint that its author did not sign")
         return note
@@ -132,7 +135,7 @@ def _left_out(one: Place, note: Note, extra: bytes) -> str:
 
 def _two_places(one: Place, two: Place) -> str:
     """Two entries alone are for F1 and F2: they say nothing of which was the newest."""
-    if one.net != two.net or not (one.is_head or two.is_head):
+    if not (one.is_head or two.is_head):
         raise ValueError("these two do not prove that a ledger was rewritten")
     if one.seq == two.seq and one.leaf != two.leaf:
         return f"two entries at {one.seq}"

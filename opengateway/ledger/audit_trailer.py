@@ -18,8 +18,8 @@ from opengateway.ledger.findings import Report
 from opengateway.ledger.voucher import SignedVoucher, read_voucher, vouched_by
 
 
-def read_notes(report: Report, author: bytes, texts: Iterable[Any]) -> list[Note]:
-    """Checkpoints of this author that it signed."""
+def read_notes(report: Report, net: bytes, author: bytes, texts: Iterable[Any]) -> list[Note]:
+    """Checkpoints of this author's ledger in this network that it signed."""
     notes = []
     for text in texts:
         report.checked["checkpoints"] += 1
@@ -28,7 +28,7 @@ def read_notes(report: Report, author: bytes, texts: Iterable[Any]) -> list[Note
         except ValueError as error:
             report.add("E_CHECKPOINT", -1, -1, f"a checkpoint that is none: {error}")
             continue
-        if note.author != author:
+        if (note.net, note.author) != (net, author):
             report.add("E_CHECKPOINT", -1, -1, f"a checkpoint of another ledger, {short(note.author)}")
         elif not note.signature:
             report.add("E_CHECKPOINT", -1, -1, f"{_at(note)} is not signed by its author")

@@ -10,22 +10,30 @@ import base64
 from itertools import islice
 
 from opengateway.identity import Identity
-from opengateway.ledger.audit_notes import key_hash
+from opengateway.ledger.audit_notes import key_hash, origin
 from opengateway.ledger.journal import Journal
 from opengateway.ledger.merkle import Frontier
 from opengateway.ledger.merkle_proofs import TILE, Prover
+from opengateway.units import NetworkId
 from opengateway.wire import cbor
 
 EVERY_ENTRIES = 256
 EVERY_MS = 600_000
 
 
-def write_note(identity: Identity, size: int, root: bytes) -> str:
+def write_note(identity: Identity, net: NetworkId, size: int, root: bytes) -> str:
     """A checkpoint signed by its author."""
-    name = f"opengateway/{identity.node_id.hex()}"
+    name = origin(net, identity.node_id)
     text = f"{name}\n{size}\n{base64.b64encode(root).decode()}\n"
     signature = key_hash(name, 1, identity.node_id) + identity.sign(text.encode())
     return f"{text}\n— {name} {base64.b64encode(signature).decode()}\n"
+
+
+def ours(journal: Journal, which: bytes) -> str:
+    """The stored note, `note` or `cosigned`. Empty if there is none of this ledger: former versions named no
+    network in theirs."""
+    note = journal.vault.store.document("checkpoint", which).decode()
+    return note if note.startswith(f"{origin(journal.net, journal.vault.chain.author)}\n") else ""
 
 
 class Checkpoints:
@@ -54,6 +62,8 @@ class Checkpoints:
             if data:
                 self._tree.size, self._tree.edge, self._at_ms = cbor.decode(data)
         self._size = self._tree.size
+        if not self.latest():  # none yet, or in the form of a former version: the next one is due at once
+            self._size = self._at_ms = 0
 
     def make(self, *, now: bool = False) -> bool:
         """One more if it is time (or `now`) and there is something new; kept with the next commit."""
@@ -67,14 +77,14 @@ class Checkpoints:
         if self._tree.size <= self._size:
             return False
         self._size, self._at_ms = self._tree.size, now_ms
-        note = write_note(self._identity, self._size, self._tree.root())
+        note = write_note(self._identity, self._journal.net, self._size, self._tree.root())
         vault.store.put_document("checkpoint", b"edge", cbor.encode([self._size, self._tree.edge, now_ms]))
         vault.store.put_document("checkpoint", b"note", note.encode())
         return True
 
     def latest(self) -> str:
         """The last one as a note; empty if there is none yet."""
-        return self._journal.vault.store.document("checkpoint", b"note").decode()
+        return ours(self._journal, b"note")
 
     def _leaves(self, first: int, end: int) -> list[bytes]:
         return [row.leaf for row in islice(self._journal.vault.store.rows(first), end - first)]

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from opengateway.identity import Identity, short
-from opengateway.ledger.audit_notes import Note, cosigned_text, key_hash, read_note
+from opengateway.ledger.audit_notes import Note, cosigned_text, key_hash, origin, read_note
 from opengateway.ledger.checkpoint import Checkpoints
 from opengateway.ledger.heads import Heads, read_tree
 from opengateway.ledger.journal import Journal
@@ -93,7 +93,7 @@ class Cosigning:
         self._heads = heads
         self.load()
         for author, seen in self._seen.items():
-            self._heads.begin(Note(author, *seen))
+            self._heads.begin(Note(author, journal.net, *seen))
 
     def load(self) -> None:
         """Both sides' memory, as it is on the disk."""
@@ -102,9 +102,14 @@ class Cosigning:
         store = self._journal.vault.store
         with self._journal.reading():
             for author, data in store.documents(_SEEN):
-                self._seen[author] = Seen._make(cbor.decode(data))
+                seen = Seen._make(cbor.decode(data))
+                if seen.text.startswith(origin(self._journal.net, author).encode()):
+                    self._seen[author] = seen  # former versions named no network
             for witness, data in store.documents(_ASKED):
-                self._by[witness] = Cosignature._make(cbor.decode(data))
+                last = Cosignature._make(cbor.decode(data))
+                size = self._checkpoints.size  # 0: there is none, or one by a former version
+                good = self._signed(witness, last.line) if last.size == size else size
+                self._by[witness] = last if good else Cosignature(0, 0, "")
 
     # As a witness.
 
@@ -123,7 +128,7 @@ class Cosigning:
                 return NotCosigned(404, 0, "a checkpoint of somebody else's ledger")
             if not note.signature:
                 return NotCosigned(403, 0, "its author did not sign it")
-            note = read_tree(text)
+            note = read_tree(text, journal.net)
         except ValueError as error:
             return NotCosigned(400, 0, str(error))
         if author in journal.faulty:
@@ -206,16 +211,23 @@ class Cosigning:
 
     def keep(self, witness: NodeId, line: str) -> bool:
         """A cosignature under our newest checkpoint; false if it is none."""
-        note = self._checkpoints.latest()
-        try:
-            found = read_note(note + line) if note else None
-        except ValueError:
-            return False
-        if found is None or [one[0] for one in found.cosigned] != [witness] or line.count("\n") != 1:
+        found = self._signed(witness, line)
+        if found is None:
             return False
         self._put(witness, Cosignature(found.size, found.cosigned[0][1], line))
         self._keep_best()
         return True
+
+    def _signed(self, witness: bytes, line: str) -> Note | None:
+        """Our newest checkpoint with this line of this witness's under it. A former version's lines are
+        under checkpoints that named no network."""
+        note = self._checkpoints.latest()
+        try:
+            found = read_note(note + line) if note else None
+        except ValueError:
+            return None
+        good = found and [one[0] for one in found.cosigned] == [witness] and line.count("\n") == 1
+        return found if good else None
 
     def line(self, witness: NodeId) -> str:
         """What it wrote under our newest checkpoint; empty if nothing."""

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 
 import cbor2
 
+from opengateway.ledger.audit_notes import origin
 from opengateway.ledger.entry import CARRY, EARN, FOLLOW, leaf_of, read_body, read_wire
 from opengateway.ledger.ogwl import FORMAT, LENGTH, MAGIC, TRAILER
 from opengateway.ledger.requester import MINE
@@ -52,15 +53,24 @@ def write_export(out: BinaryIO, store: Store, net: NetworkId, author: NodeId, cr
             beside.append(papers[row.rid])
         file.record([row.body, row.signature, *(beside or _vouched(store, row, net))])
         written += 1
-    file.record([TRAILER, _vouchers(store), _notes(store), [proof for _, _, proof in store.proofs()]])
+    file.record(
+        [
+            TRAILER,
+            _vouchers(store),
+            _notes(store, f"{origin(net, author)}\n"),
+            [proof for _, _, proof in store.proofs()],
+        ]
+    )
     out.write(file.digest.digest())
     return written
 
 
-def _notes(store: Store) -> list[str]:
-    """The newest checkpoint, and the newest that others cosigned: often the same."""
+def _notes(store: Store, first: str) -> list[str]:
+    """The newest checkpoint, and the newest that others cosigned: often the same. Each begins with `first`,
+    unless it is by a former version."""
     newest, cosigned = (store.document("checkpoint", key).decode() for key in (b"note", b"cosigned"))
-    return [note for note in (cosigned, "" if newest and cosigned.startswith(newest) else newest) if note]
+    found = (cosigned, "" if newest and cosigned.startswith(newest) else newest)
+    return [note for note in found if note.startswith(first)]
 
 
 def _vouched(store: Store, row: Row, net: NetworkId) -> list[bytes]:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 
 from opengateway.errors import LedgerRefused
 from opengateway.identity import short
-from opengateway.ledger.audit_notes import Note, key_hash, read_note
+from opengateway.ledger.audit_notes import Note, key_hash, origin, read_note
 from opengateway.ledger.checkpoint import Checkpoints
 from opengateway.ledger.journal import Journal
 from opengateway.ledger.merkle_proofs import PROOF_HASHES, ProofWrong
@@ -40,9 +41,11 @@ TEXT_LINES = 3
 """Of a checkpoint's text: origin, size, root. More would only make a proof too long to pass on."""
 
 
-def read_tree(text: str) -> Note:
-    """A checkpoint of a ledger, signed by its author. Raises `ValueError`."""
+def read_tree(text: str, net: bytes) -> Note:
+    """A checkpoint of a ledger in this network, signed by its author. Raises `ValueError`."""
     note = read_note(text)
+    if note.net != net:
+        raise ValueError("of a ledger in another network")
     if note.text.count(b"\n") != TEXT_LINES:
         raise ValueError("a ledger's checkpoint has three lines")
     if not note.signature:
@@ -53,13 +56,14 @@ def read_tree(text: str) -> Note:
 
 def write_tree(note: Note) -> str:
     """Text, the author's signature, and the good cosignatures."""
-    lines = [_line(note.author, 1, note.signature)]
-    lines += [_line(witness, 4, seconds.to_bytes(8, "big") + sig) for witness, seconds, sig in note.cosigned]
+    lines = [_line(origin(note.net, note.author), note.author, 1, note.signature)]
+    for witness, seconds, signature in note.cosigned:
+        data = seconds.to_bytes(8, "big") + signature
+        lines.append(_line(f"opengateway/{witness.hex()}", witness, 4, data))
     return f"{note.text.decode()}\n" + "".join(lines)
 
 
-def _line(key: bytes, kind: int, data: bytes) -> str:
-    name = f"opengateway/{key.hex()}"
+def _line(name: str, key: bytes, kind: int, data: bytes) -> str:
     return f"— {name} {base64.b64encode(key_hash(name, kind, key) + data).decode()}\n"
 
 
@@ -78,8 +82,9 @@ class Heads:
         """What was seen stays seen after a rollback; after a start there is what was kept."""
         with self._journal.reading():
             for author, data in self._journal.vault.store.documents(HEAD):
-                if author not in self._trees:
-                    self.of(author).hear(read_tree(data.decode()), 0, ())
+                with suppress(ValueError):  # former versions named no network
+                    if author not in self._trees:
+                        self.of(author).hear(read_tree(data.decode(), self._journal.net), 0, ())
 
     def of(self, author: bytes) -> Trees:
         found = self._trees.get(author)
@@ -142,7 +147,7 @@ class Heads:
         `fraud` if it proves one: that goes out with the next commit."""
         journal = self._journal
         try:
-            note = read_tree(head.note)
+            note = read_tree(head.note, journal.net)
             path = _hashes(head.path)
         except ValueError as error:
             raise LedgerRefused(f"no head of a ledger: {error}", reason="head") from error

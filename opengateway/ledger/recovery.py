@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from opengateway.identity import short, verify
-from opengateway.ledger.audit_notes import Note, read_note
-from opengateway.ledger.audit_rewrite import place_of
+from opengateway.identity import short
+from opengateway.ledger.audit_notes import Note
+from opengateway.ledger.audit_rewrite import Place, statement
 from opengateway.ledger.checkpoint import Checkpoints
 from opengateway.ledger.entry import ADJ, EARN, GENESIS, OPEN, SETTLE, VOID, Entry, Signed
 from opengateway.ledger.evidence import genuine, read_signed
@@ -91,19 +91,16 @@ class Recovery:
         if not highest:
             return
         body, signature, *_ = _strings(cbor.decode(highest, limit=4096))
-        me, chain = self._journal.vault.chain.author, self._journal.vault.chain
-        if body.startswith(b"opengateway/"):
-            note = read_note(f"{body.decode()}\n— none AAAAAAAAAAA=\n")
-            self._require_ours(note.author == me and verify(me, note.text, signature))
-            if note.size > chain.entries:
-                self._reach = max(self._reach, note.size)
-            elif note.size and self._checkpoints.prover.root(0, note.size) != note.root:
-                self._forked(f"another tree of {note.size} entries was signed")
-            return
-        place = place_of((body, signature), self._journal.net)
-        self._require_ours(place.author == me)
-        self._reach = max(self._reach, place.seq + 1)
-        self._compare(place.seq, place.leaf, b"")
+        chain = self._journal.vault.chain
+        said = statement((body, signature), chain.net)
+        self._require_ours(said.author == chain.author)
+        if isinstance(said, Place):
+            self._reach = max(self._reach, said.seq + 1)
+            self._compare(said.seq, said.leaf, b"")
+        elif said.size > chain.entries:
+            self._reach = max(self._reach, said.size)
+        elif said.size and self._checkpoints.prover.root(0, said.size) != said.root:
+            self._forked(f"another tree of {said.size} entries was signed")
 
     @staticmethod
     def _require_ours(ours: bool) -> None:

@@ -78,7 +78,7 @@ class Standing:
                 retry_after=1.0,
             )
         try:
-            note = read_tree(shown.note)
+            note = read_tree(shown.note, self._journal.net)
             if note.author != requester:
                 raise ValueError("of another node")
             if not self._cosigned(note, anchors):

@@ -61,7 +61,7 @@ def write_tiles(export: Path, folder: Path) -> int:
 
 def _latest(export: Path) -> tuple[str, int, bytes]:
     with Reader(export) as reader:
-        author = reader.header.author
+        ledger = reader.header.net, reader.header.author
         for _ in reader.records():
             pass
         texts = [text for text in reader.trailer().checkpoints if type(text) is str]
@@ -71,7 +71,7 @@ def _latest(export: Path) -> tuple[str, int, bytes]:
             note = read_note(text)
         except ValueError:
             continue
-        if note.author == author and note.signature and note.size > best[1]:
+        if (note.net, note.author) == ledger and note.signature and note.size > best[1]:
             best = (text, note.size, note.root)
     if not best[0]:
         raise Unreadable("this export has no checkpoint: it comes from an older version")

@@ -13,6 +13,7 @@ from typing import Any
 
 from opengateway.errors import LedgerRefused
 from opengateway.identity import Identity, short
+from opengateway.ledger.audit_notes import origin
 from opengateway.ledger.checkpoint import Checkpoints
 from opengateway.ledger.cosign import Cosigning
 from opengateway.ledger.heads import Heads, read_tree
@@ -114,9 +115,10 @@ class Witnessing:
         return found
 
     def _news(self, head: Head) -> Head | None:
-        if head.note.startswith(f"opengateway/{self._journal.vault.chain.author.hex()}\n"):
+        net = self._journal.net
+        if head.note.startswith(f"{origin(net, self._journal.vault.chain.author)}\n"):
             with contextlib.suppress(ValueError):  # ours: is it further than we know?
-                self.recovery.shown(read_tree(head.note))
+                self.recovery.shown(read_tree(head.note, net))
             return None
         return self.heads.hear(head)
 

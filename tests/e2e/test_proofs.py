@@ -70,7 +70,7 @@ def test_a_proof_reaches_everybody_at_once_and_those_who_come_later(tmp_path: Pa
             assert wire.send(handler.peer, Proof(b"nonsense"))
             assert wire.send(handler.peer, Proof(proof))
             for root in (bytes(32), bytes(31) + b"1"):
-                assert wire.send(handler.peer, Head(write_note(forker, 7, root), 0, b""))
+                assert wire.send(handler.peer, Head(write_note(forker, net, 7, root), 0, b""))
             await asyncio.to_thread(until, lambda: proof in exported(b), "the far node holds the proof")
             assert Proof(proof) not in handler.heard  # not back to who told it
             for node in (a, b):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ledger_world import Node, World, world
+from ledger_world import NET, Node, World, world
 
 from opengateway.identity import short
 from opengateway.ledger import cosign
@@ -136,8 +136,8 @@ def requests(ann: Node, stranger: Node) -> dict[str, tuple[AddCheckpoint, int]]:
     """What a witness that cosigned 7 entries of ann's 11 must refuse, and how."""
     identity, prover = ann.identity, ann.book.checkpoints.prover
     root, path = prover.root(0, 11), prover.consistency(7, 11)
-    good = write_note(identity, 11, root)
-    stray = write_note(stranger.identity, 11, root)
+    good = write_note(identity, NET, 11, root)
+    stray = write_note(stranger.identity, NET, 11, root)
 
     def made(old: int, with_path: list[bytes], note: str) -> AddCheckpoint:
         return AddCheckpoint(write_request(old, with_path, note))
@@ -152,10 +152,13 @@ def requests(ann: Node, stranger: Node) -> dict[str, tuple[AddCheckpoint, int]]:
         "unsigned": (made(7, path, good.replace("— ", "— x", 1)), 403),
         "from nothing": (made(0, [], good), 409),
         "from elsewhere": (made(5, prover.consistency(5, 11), good), 409),
-        "a smaller tree": (made(7, [], write_note(identity, 3, prover.root(0, 3))), 400),
-        "a smaller tree from where it is": (made(3, [], write_note(identity, 3, prover.root(0, 3))), 409),
+        "a smaller tree": (made(7, [], write_note(identity, NET, 3, prover.root(0, 3))), 400),
+        "a smaller tree from where it is": (
+            made(3, [], write_note(identity, NET, 3, prover.root(0, 3))),
+            409,
+        ),
         "no proof": (made(7, [], good), 422),
-        "another root": (made(7, path, write_note(identity, 11, bytes(32))), 422),
+        "another root": (made(7, path, write_note(identity, NET, 11, bytes(32))), 422),
     }
 
 
@@ -184,12 +187,13 @@ def test_two_trees_of_one_size_are_a_proof_for_everybody(lab: World) -> None:
     ann, bob, cid = lab.node("ann"), lab.node("bob"), lab.node("cid")
     grow(ann, bob, 3)
     seek(ann, bob)
-    [answer] = say(ann, bob, AddCheckpoint(write_request(7, [], write_note(ann.identity, 7, bytes(32)))))
+    other = AddCheckpoint(write_request(7, [], write_note(ann.identity, NET, 7, bytes(32))))
+    [answer] = say(ann, bob, other)
     assert isinstance(answer, NotCosigned) and answer.status == 409
     [(key, kind, proof)] = bob.book.faults()
     assert (key, kind) == (ann.id, "F6-rewrite") and convicts(proof, None).key == ann.id
     assert cid.book.proofs.take(proof) == ann.id
-    [again] = say(ann, bob, AddCheckpoint(write_request(7, [], write_note(ann.identity, 7, bytes(32)))))
+    [again] = say(ann, bob, other)
     assert isinstance(again, NotCosigned) and again.status == 403
 
 

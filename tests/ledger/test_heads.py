@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from ledger_second import second_opinion
-from ledger_world import Node, World, world
+from ledger_world import NET, Node, World, world
 
 from opengateway.errors import NotEnoughCredit
+from opengateway.identity import network_id
 from opengateway.ledger import heads as heads_module
 from opengateway.ledger.audit import verify
 from opengateway.ledger.audit_notes import key_hash
@@ -19,6 +20,7 @@ from opengateway.ledger.checkpoint import write_note
 from opengateway.ledger.cosign import cosign_line, write_request
 from opengateway.ledger.heads import EVERY_MS, read_tree
 from opengateway.ledger.trees import LOOSE
+from opengateway.wire import cbor
 from opengateway.wire.codec import decode_message, encode_message
 from opengateway.wire.witness_messages import AddCheckpoint, Cosigned, Head, NotCosigned
 
@@ -86,11 +88,11 @@ def test_a_ledger_that_grew_is_announced_and_one_that_did_not_is_not(lab: World)
     assert announce(ann, [bob]) is None, "the entry that every ledger begins with is no news"
     ann.ask(bob)
     first = announce(ann, [bob])
-    assert first is not None and (first.old, read_tree(first.note).size) == (0, 3)
+    assert first is not None and (first.old, read_tree(first.note, NET).size) == (0, 3)
     assert announce(ann, [bob]) is None
     ann.ask(bob)
     second = announce(ann, [bob])
-    assert second is not None and (second.old, read_tree(second.note).size) == (3, 5)
+    assert second is not None and (second.old, read_tree(second.note, NET).size) == (3, 5)
     assert hear(bob, first) == [first] and hear(bob, second) == [second]
     assert hear(bob, first, second) == [], "they are no news any more"
 
@@ -143,7 +145,7 @@ def test_cosignatures_travel_with_a_head_and_false_ones_do_not(lab: World) -> No
     ann.ask(bob)
     head = announce(ann, [bob])
     assert head is not None
-    good = cosign_line(cid.identity, read_tree(head.note), 5)
+    good = cosign_line(cid.identity, read_tree(head.note, NET), 5)
     false = good.replace(cid.id.hex(), bob.id.hex())
     [passed] = hear(bob, Head(head.note + good + false, 0, b""))
     assert passed.note == head.note + good
@@ -200,7 +202,7 @@ def test_a_witness_that_cosigned_both_is_convicted_too(lab: World) -> None:
     forker = Forker(lab, 2, 2)
     assert forker.here is not None and forker.there is not None
     one, two = (
-        Head(head.note + cosign_line(forker.bob.identity, read_tree(head.note), seconds), 0, b"")
+        Head(head.note + cosign_line(forker.bob.identity, read_tree(head.note, NET), seconds), 0, b"")
         for head, seconds in ((forker.here, 5), (forker.there, 6))
     )
     hear(forker.dan, one, two)
@@ -221,11 +223,15 @@ def test_a_cosignature_that_is_heard_of_later_convicts_as_well(lab: World) -> No
     hear(forker.dan, forker.here)
     hear(
         forker.dan,
-        Head(forker.here.note + cosign_line(forker.bob.identity, read_tree(forker.here.note), 5), 0, b""),
+        Head(
+            forker.here.note + cosign_line(forker.bob.identity, read_tree(forker.here.note, NET), 5), 0, b""
+        ),
     )
     hear(
         forker.dan,
-        Head(forker.there.note + cosign_line(forker.bob.identity, read_tree(forker.there.note), 6), 0, b""),
+        Head(
+            forker.there.note + cosign_line(forker.bob.identity, read_tree(forker.there.note, NET), 6), 0, b""
+        ),
     )
     assert {kind for _, kind, _ in forker.dan.book.faults()} == {"F6-rewrite", "F7-witness"}
 
@@ -362,15 +368,66 @@ def test_who_lost_its_ledger_learns_from_anybody_how_far_it_was(lab: World) -> N
     assert "older copy" in ann.book.damage
 
 
+def test_one_key_has_a_ledger_in_each_of_two_networks_and_forks_in_none(lab: World) -> None:
+    """A member of both shows in one what was signed in the other."""
+    ann, bob, cid = lab.node("ann"), lab.node("bob"), lab.node("cid")
+    ann.ask(bob)
+    here = announce(ann, [bob])
+    assert hear(bob, here) == [here]
+    elsewhere = write_note(ann.identity, network_id("another network"), 3, bytes(32))
+    assert hear(bob, Head(elsewhere, 0, b""), source=cid) == []
+    assert refusals(bob) == {"head": 1}
+    [(_, answer)] = bob.book.witnessing.hear(ann.id, AddCheckpoint(write_request(0, [], elsewhere)))
+    assert isinstance(answer, NotCosigned) and (answer.status, answer.reason) == (
+        400, "of a ledger in another network",
+    )  # fmt: skip
+    hear(ann, Head(elsewhere.replace("\n3\n", "\n99\n"), 0, b""), source=bob)
+    assert not bob.book.faults() and not ann.book.damage
+
+
+def without_network(kept: bytes) -> bytes:
+    name, without = f"opengateway/{NET.hex()}/".encode(), b"opengateway/"
+    if kept.startswith(name):
+        return kept.replace(name, without)
+    return cbor.encode(
+        [one.replace(name, without) if type(one) is bytes else one for one in cbor.decode(kept)]
+    )
+
+
+def test_what_a_former_version_kept_of_trees_is_made_anew(lab: World) -> None:
+    """It named no network in its checkpoints."""
+    ann, bob = lab.node("ann"), lab.node("bob")
+    ann.ask(bob)
+    head = announce(ann, [bob])
+    assert cosign(ann, bob) == "cosigned" and hear(bob, head)
+    for node, kinds in ((ann, ("checkpoint",)), (bob, ("witnessed", "head"))):
+        store = node.book._journal.vault.store
+        for kind in kinds:
+            for key, value in [one for one in store.documents(kind) if b"opengateway/" in one[1]]:
+                store.put_document(kind, key, without_network(value))
+        node.book.commit()
+        node.crash()
+    assert ann.book.checkpoints.latest() == "" and not bob.book.damage
+    assert bob.book.witnessing.cosigning.seen(ann.id) is None
+    path = ann.path.with_name("old.ogwl")
+    path.write_bytes(ann.export())
+    assert verify(path).exit <= 1
+    assert ann.book.checkpoints.make()
+    ann.book.commit()
+    assert "cosigned" in cosign(ann, bob)
+    path.write_bytes(ann.export())
+    assert verify(path).exit <= 1
+
+
 def test_a_checkpoint_of_more_than_three_lines_is_not_cosigned(lab: World) -> None:
     """Two of them would be a proof that is too long for anybody to take."""
     ann, bob = lab.node("ann"), lab.node("bob")
     ann.ask(bob)
     ann.book.checkpoints.make(now=True)
     root = ann.book.checkpoints.root
-    text = write_note(ann.identity, 3, root).rpartition("\n\n")[0]
+    text = write_note(ann.identity, NET, 3, root).rpartition("\n\n")[0]
     long = f"{text}\n{'x' * 2000}\n"
-    name = f"opengateway/{ann.id.hex()}"
+    name = f"opengateway/{NET.hex()}/{ann.id.hex()}"
     signature = key_hash(name, 1, ann.id) + ann.identity.sign(long.encode())
     note = f"{long}\n— {name} {b64encode(signature).decode()}\n"
     [(_, answer)] = bob.book.witnessing.hear(ann.id, AddCheckpoint(write_request(0, [], note)))

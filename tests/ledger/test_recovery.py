@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from ledger_gone import quarter_of_an_hour, served
-from ledger_world import Node, World, world
+from ledger_world import NET, Node, World, world
 
 from opengateway.errors import LedgerReadOnly
 from opengateway.ledger.audit import Limits, verify
@@ -341,7 +341,7 @@ def test_another_tree_at_a_witness_is_a_second_history(lab: World) -> None:
     ann, bob = lab.node("ann"), lab.node("bob")
     for _ in range(3):
         ann.ask(bob)
-    note = write_note(ann.identity, 3, bytes(32))
+    note = write_note(ann.identity, NET, 3, bytes(32))
     bob.book.witnessing.hear(ann.id, AddCheckpoint(write_request(0, [], note)))
     bob.book.commit()
     said = Entries(
@@ -394,7 +394,7 @@ def test_nobody_else_can_make_a_node_stop_or_take_anything(lab: World) -> None:
     theirs = [row.body, row.signature]
     mine = next(ann.book._journal.vault.store.rows(4))
     forged = [mine.body, bytes(64)]
-    note = write_note(cid.identity, 99, bytes(32)).replace(cid.id.hex(), ann.id.hex())
+    note = write_note(cid.identity, NET, 99, bytes(32)).replace(cid.id.hex(), ann.id.hex())
     strange: list[Entries] = []
     for piece in (theirs, forged, [note.encode(), bytes(64)], [b"", b""], [b"opengateway/", b""]):
         strange.append(Entries(0, cbor.encode(piece), b"\x80", b"\x80", more=False))

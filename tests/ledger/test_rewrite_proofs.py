@@ -17,7 +17,9 @@ from opengateway.ledger.checkpoint import write_note
 from opengateway.ledger.entry import EntryInvalid
 from opengateway.ledger.head import Head, announced, read_head, sign_head
 from opengateway.ledger.merkle_proofs import Prover
+from opengateway.units import NetworkId
 
+ELSEWHERE = network_id("another network")
 F6, F7 = "F6-rewrite", "F7-witness"
 Piece = tuple[bytes, bytes]
 
@@ -60,16 +62,16 @@ class Rewriter:
             self.ann.ask(self.cid)
         self.second = Past(self.ann)
 
-    def note(self, size: int, root: bytes) -> Piece:
-        note = read_note(write_note(self.ann.identity, size, root))
+    def note(self, size: int, root: bytes, net: NetworkId = NET) -> Piece:
+        note = read_note(write_note(self.ann.identity, net, size, root))
         return note.text, note.signature
 
     def head(self, seq: int, leaf: bytes, t_ms: int, net: bytes = NET) -> Piece:
         signed = sign_head(self.ann.identity, Head(net, self.ann.id, seq, leaf, t_ms))
         return signed.body, signed.signature
 
-    def cosigned(self, size: int, root: bytes, witness: Node) -> Piece:
-        text, _ = self.note(size, root)
+    def cosigned(self, size: int, root: bytes, witness: Node, net: NetworkId = NET) -> Piece:
+        text, _ = self.note(size, root, net)
         return text, (5).to_bytes(8, "big") + witness.identity.sign(cosigned_text(5, text))
 
     def proofs(self) -> dict[str, tuple[bytes, bytes]]:
@@ -144,8 +146,27 @@ class Rewriter:
             "a head that somebody else signed": proof_of(
                 F6, (stranger.body, stranger.signature), old.entry(4)
             ),
-            "heads of two networks": proof_of(
-                F6, ahead, self.head(9, bytes(32), 5, network_id("another network"))
+            "heads of two networks": proof_of(F6, ahead, self.head(9, bytes(32), 5, ELSEWHERE)),
+            "checkpoints of two networks": proof_of(
+                F6, self.note(7, old.root(7)), self.note(7, new.root(7), ELSEWHERE)
+            ),
+            "two checkpoints of another network": proof_of(
+                F6, self.note(7, old.root(7), ELSEWHERE), self.note(7, new.root(7), ELSEWHERE)
+            ),
+            "an entry, and a tree of another network": proof_of(
+                F6, old.entry(4), self.note(19, new.root(19), ELSEWHERE), new.inclusion(4, 19)
+            ),
+            "a witness in two networks": proof_of(
+                F7,
+                self.cosigned(7, old.root(7), self.cid),
+                self.cosigned(7, bytes(32), self.cid, ELSEWHERE),
+                self.cid.id,
+            ),
+            "a witness of two trees in another network": proof_of(
+                F7,
+                self.cosigned(7, old.root(7), self.cid, ELSEWHERE),
+                self.cosigned(7, bytes(32), self.cid, ELSEWHERE),
+                self.cid.id,
             ),
             "a witness of a tree that grew": proof_of(
                 F7,
@@ -194,7 +215,10 @@ NOTHING = (
     "a consistency proof made up", "an entry that is in the tree", "another leaf with no way to the root",
     "an entry beyond the tree", "two entries", "a head and its entry", "an entry signed after a head",
     "a head that went on", "two heads of one moment", "a head that somebody else signed",
-    "heads of two networks",    "a witness of a tree that grew", "another witness's cosignature",
+    "heads of two networks", "checkpoints of two networks", "two checkpoints of another network",
+    "an entry, and a tree of another network", "a witness in two networks",
+    "a witness of two trees in another network", "a witness of a tree that grew",
+    "another witness's cosignature",
 )  # fmt: skip
 
 

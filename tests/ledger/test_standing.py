@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledger_world import PRICE, Node, World, world
+from ledger_world import NET, PRICE, Node, World, world
 
 from opengateway.errors import HeadMissing, LedgerRefused, NotEnoughCredit
 from opengateway.ledger.admission import Policy
@@ -236,7 +236,7 @@ def test_cosignatures_are_good_for_ten_minutes(lab: World, market: Market) -> No
     shown = market.show(stranger, rid)
     assert shown is not None
     lab.clock.pass_ms(FRESH_MS + 1000)
-    note = read_tree(shown.note)
+    note = read_tree(shown.note, NET)
     assert not market.worker.book.witnessing.standing._cosigned(note, [one.id for one in market.anchors])
 
 
@@ -247,7 +247,7 @@ def test_keys_of_its_own_under_the_tree_do_not_help_to_draw_what_it_likes(lab: W
     rid, opening = stranger.open(market.worker)
     shown = market.show(stranger, rid)
     assert shown is not None
-    more = shown.note + cosign_line(sybil.identity, read_tree(shown.note), lab.clock() // 1000)
+    more = shown.note + cosign_line(sybil.identity, read_tree(shown.note, NET), lab.clock() // 1000)
     market.worker.book.witnessing.standing.present(stranger.id, Present(more, shown.openings))
     with pytest.raises(HeadMissing):
         market.worker.admit(opening, stranger)
@@ -260,7 +260,7 @@ def test_sixteen_of_many_are_drawn_by_the_witnesses(lab: World, market: Market) 
     rid, _ = stranger.open(market.worker)
     shown = market.show(stranger, rid)
     assert shown is not None
-    note = read_tree(shown.note)
+    note = read_tree(shown.note, NET)
     places = drawn(note)
     assert note.size == 82 and SAMPLES - 6 <= len(places) <= SAMPLES and max(places) < 82
     note.cosigned[0] = (note.cosigned[0][0], note.cosigned[0][1], bytes(64))

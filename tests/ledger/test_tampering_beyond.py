@@ -15,7 +15,7 @@ from ledger_forge import EARN, OPEN, SETTLE, Forge, flipped
 from ledger_second import second_opinion
 from ledger_world import NET, START_MS, Node, World, world
 
-from opengateway.identity import Identity, base32
+from opengateway.identity import Identity, base32, network_id
 from opengateway.ledger.audit import Limits, verify, verify_pair
 from opengateway.ledger.audit_certificate import certify
 from opengateway.ledger.audit_net import Ring, find_rings, verify_net
@@ -83,6 +83,13 @@ def test_05b_a_deleted_entry_signed_again_has_another_root_than_the_checkpoint(f
     del forge.records[gone]
     forge.rechain(gone)
     expect(audit(forge, (note,)), "E_ROOT", 2)
+
+
+def test_a_checkpoint_of_the_same_key_in_another_network_is_not_of_this_ledger(forge: Forge) -> None:
+    note = forge.note(len(forge.records), *WITNESSES, net=network_id("another network"))
+    expect(audit(forge, (note,)), "E_CHECKPOINT", 2)
+    forge.notes = [note]
+    expect(audit(forge), "E_CHECKPOINT", 2)
 
 
 def test_35b_a_hidden_debt_shows_in_the_checkpoint(forge: Forge) -> None:

@@ -98,7 +98,7 @@ function readNotes(texts, file, add) {
   for (const text of texts) {
     const note = typeof text === "string" ? readNote(text) : null;
     if (note === null) add("E_CHECKPOINT", -1, "not a checkpoint");
-    else if (!same(note.author, file.author)) add("E_CHECKPOINT", -1, "a checkpoint of another ledger");
+    else if (!same(note.net, file.net) || !same(note.author, file.author)) add("E_CHECKPOINT", -1, "a checkpoint of another ledger");
     else if (!note.signed) add("E_CHECKPOINT", -1, `the checkpoint of ${note.size} entries is not signed by its author`);
     else read.push(note);
   }

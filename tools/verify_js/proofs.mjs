@@ -16,7 +16,7 @@ export function proves(proof, net) {
     if (![4, 5].includes(value.length) || name !== "ogw-proof/1" || !isBytes(extra)) return false;
     if (!pair(one) || !pair(two)) return false;
     if (kind === "F6-rewrite") return rewritten(one, two, extra, net);
-    if (kind === "F7-witness") return equivocated(one, two, extra);
+    if (kind === "F7-witness") return equivocated(one, two, extra, net);
     return entries(kind, one, two, net);
   } catch {
     return false;

@@ -11,18 +11,18 @@ const NODE = Buffer.of(1);
 // Each piece is a checkpoint, a head announcement or an entry, signed by one author.
 export function rewritten(one, two, extra, net) {
   const [first, second] = [statement(one, net), statement(two, net)];
-  if (first === null || second === null || !same(first.author, second.author)) return false;
+  if (first === null || second === null || !same(first.author, second.author)) return false; // all of `net`
   if (first.root !== undefined) return second.root !== undefined && twoTrees(first, second, extra);
   return second.root !== undefined ? leftOut(first, second, extra) : twoPlaces(first, second);
 }
 
 // The same witness under two checkpoints that contradict each other: its key, then the consistency proof.
-export function equivocated(one, two, extra) {
+export function equivocated(one, two, extra, net) {
   const notes = [one, two].map(([text, data]) => {
     const note = readText(text);
     const message = Buffer.from(`cosignature/v1\ntime ${data.readBigUInt64BE(0)}\n`);
     const good = note !== null && verify(extra.subarray(0, 32), Buffer.concat([message, text]), data.subarray(8));
-    return good ? note : null;
+    return good && same(note.net, net) ? note : null;
   });
   if (notes.includes(null) || !same(notes[0].author, notes[1].author)) return false;
   return twoTrees(...notes, extra.subarray(32));
@@ -35,7 +35,7 @@ function readText(text) {
 function statement([body, signature], net) {
   if (body.subarray(0, 12).toString("latin1") === "opengateway/") {
     const note = readText(body);
-    return note !== null && verify(note.author, body, signature) ? note : null;
+    return note !== null && same(note.net, net) && verify(note.author, body, signature) ? note : null;
   }
   if (body.subarray(2, 12).toString("latin1") === "ogw-head/1") return readHead(body, signature, net);
   const entry = readSigned(body, signature, net);
