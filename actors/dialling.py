@@ -13,6 +13,7 @@ from actors.own_record import OwnRecord
 from actors.roster import Roster
 from actors.upgrades import Upgrades
 from actors.wanted import Wanted
+from opengateway.discovery.company import COMPANY
 from opengateway.discovery.peers import PeerBook
 from opengateway.units import NodeId
 
@@ -36,12 +37,14 @@ class Dialling:
     def tick(self) -> None:
         """Twice a second."""
         self.due()
-        reached = {session.endpoint for session in self.roster.sessions.values()}
-        for endpoint, expect in self.wanted.due(reached):
+        for endpoint, expect in self.wanted.due(self._reached(), company=len(self.roster.sessions)):
             self.tell_wire(Dial(endpoint, expect))
         for dial in self.upgrades.due(self.roster.sessions.values()):
             self.tell_wire(dial)
         self.wanted.expire()
+
+    def _reached(self) -> set[str | None]:
+        return {session.endpoint for session in self.roster.sessions.values()}
 
     def due(self) -> None:
         now, company = self.own.now_ms(), len(self.roster.sessions)
@@ -57,6 +60,13 @@ class Dialling:
         for endpoint in self.introductions.dials(company + self.book.under_way.count(now)):
             self.book.under_way.began(endpoint, (endpoint,), now_ms=now)
             self.tell_wire(Dial(endpoint))
+
+    def restless(self) -> bool:
+        """Whether there is anybody to be dialled soon."""
+        company = len(self.roster.sessions)
+        if self.wanted.waiting or (company < COMPANY and self.wanted.plans.keys() - self._reached()):
+            return True
+        return self.book.misses(self.own.now_ms(), company=company)
 
     def locate(self, peer: NodeId) -> bool:
         """Have peers and the DHT say where this node is; False where there is nobody to ask."""

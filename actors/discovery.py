@@ -62,6 +62,8 @@ from opengateway.wire.peer_messages import PEERS_PER_ANSWER, SeekPeers
 logger = logging.getLogger(__name__)
 
 TICK = 0.5
+REST = 2.0
+"""Seconds between looks at what to search; and where nothing is sought."""
 ASKED_AT_ONCE = 3
 """Peers asked per search: their answers overlap, and one of them may be lying."""
 SAVE_EVERY = 120.0
@@ -110,6 +112,7 @@ class Discovery(Actor[DiscoveryMessage]):
         self._asked: dict[bytes, str] = {}
         self._copies = 0
         self._problem = ""
+        self._resting = False
         self._measured = self._entered = self._saved = float("-inf")
 
     # -- life ------------------------------------------------------------------------------------
@@ -146,6 +149,9 @@ class Discovery(Actor[DiscoveryMessage]):
             self._dht.close()
 
     def on_receive(self, message: DiscoveryMessage) -> Any:
+        if self._resting and not isinstance(message, Tick | DescribeDiscovery):
+            self._resting = False
+            self.address.tell_later(TICK, Tick(), replace=True)
         match message:
             case Announce(record, whereabouts):
                 self._herald.changed(record, whereabouts)
@@ -164,8 +170,10 @@ class Discovery(Actor[DiscoveryMessage]):
             case Woken():
                 self._listen()
             case Tick():
-                self.address.tell_later(TICK, Tick(), replace=True)
-                self._tick(time.monotonic())
+                now = time.monotonic()
+                self._tick(now)
+                self._resting = self._dht is None and self._seeking.next_due() > now + REST
+                self.address.tell_later(REST if self._resting else TICK, Tick(), replace=True)
             case DescribeDiscovery():
                 return self._describe()
         return None

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from actors.messages import Found, Introduce, Located, PeerSaid
 from actors.own_record import OwnRecord
@@ -117,14 +118,12 @@ class Introductions:
         if ask.ring not in RINGS or not ask.most:
             self.refused["question"] += 1
             return
-        fitting = [
-            session.whereabouts
-            for session in self.roster.sessions.values()
-            if session is not asker and _fits(session, ask) and self._tellable(session)
-        ]
+        fitting = [one for one in self.roster.sessions.values() if one is not asker and _fits(one, ask)]
         random.shuffle(fitting)
-        if fitting:
-            self.say(asker.peer, Peers(list(fitting[: ask.most])))
+        # No more signatures are checked than are told: whom everybody asks has a session with everybody.
+        tellable = (session.whereabouts for session in fitting if self._tellable(session))
+        if told := [*islice(tellable, ask.most)]:
+            self.say(asker.peer, Peers([*told]))
 
     def _introduce(self, peer: NodeId, others: Collection[NodeId]) -> None:
         """It needs them: as `_answer`, unasked, right after what said so."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from actors.kernel import Address
@@ -107,9 +107,9 @@ class Reach:
 
     # -- once a second -------------------------------------------------------------------------
 
-    def tick(self) -> None:
+    def tick(self, found: Iterable[SessionInfo]) -> None:
         now = time.monotonic()
-        sessions = self.meet()
+        sessions = self._meet(found)
         if now - self._looked > LOOK_EVERY:
             self._looked, self._news = now, True
             own = {address for found in interfaces().values() for address in found}
@@ -149,10 +149,14 @@ class Reach:
         self.state.lost(peer)
         self.relays.lost(peer)
 
-    def meet(self) -> dict[NodeId, SessionInfo]:
-        """All direct sessions; whoever is new among them is told where we see it."""
+    def meet(self) -> None:
+        """Whoever is new is told where we see it."""
+        self._meet(self.wire.sessions())
+
+    def _meet(self, found: Iterable[SessionInfo]) -> dict[NodeId, SessionInfo]:
+        """All direct sessions."""
         self.wire.knocks.heard = self._knocked
-        sessions = {one.peer: one for one in self.wire.sessions() if one.relay is None}
+        sessions = {one.peer: one for one in found if one.relay is None}
         for peer in [peer for peer in self._met if peer not in sessions]:
             self.lost(peer)
         for peer, session in sessions.items():

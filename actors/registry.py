@@ -57,6 +57,7 @@ from actors.messages import (
 from actors.own_record import OwnRecord
 from actors.roster import Roster
 from actors.wanted import Wanted
+from opengateway.discovery.company import LET_GO
 from opengateway.discovery.peer_cache import PeerCache
 from opengateway.discovery.peers import PeerBook
 from opengateway.discovery.record import RecordRefused, open_own_word
@@ -66,6 +67,9 @@ from opengateway.units import NetworkId, NodeId
 logger = logging.getLogger(__name__)
 
 TICK = 0.5
+REST = 2.0
+"""Seconds between looks at whom to dial; and where nobody is missed. An idle node does little else than wake
+up to look at nothing."""
 SAVE_EVERY = 10.0
 """Seconds between writes of the peer cache; a crash forgets at most who was met in the last ten."""
 ADDRESS_CHECK = 2.0
@@ -123,6 +127,7 @@ class Registry(Actor[RegistryMessage]):
             ask_dht=discovery.tell,
         )
         self._saved = self._looked = time.monotonic()
+        self._resting = False
 
     def on_start(self) -> None:
         self._cache.load(self._book)
@@ -134,6 +139,9 @@ class Registry(Actor[RegistryMessage]):
         self._cache.close()
 
     def on_receive(self, message: RegistryMessage) -> Any:
+        if self._resting and isinstance(message, PeerDown | Connect):
+            self._resting = False
+            self.address.tell_later(TICK, Tick(), replace=True)
         match message:
             case PeerUp():
                 self._peer_up(message)
@@ -220,11 +228,15 @@ class Registry(Actor[RegistryMessage]):
         self._tell_scheduler()
 
     def _peer_down(self, peer: NodeId, reason: str) -> None:
-        if self._roster.down(peer, reason) is None:
+        session = self._roster.down(peer, reason)
+        if session is None:
             return
         logger.info("peer %s is down: %s", short(peer), reason)
         now = self._now_ms()
-        if reason.startswith(BYE):
+        if reason.endswith(LET_GO):
+            self._book.let_go(peer, now_ms=now)
+            self._wanted.let_go(session.endpoint or "")
+        elif reason.startswith(BYE):
             self._book.departed(peer, now_ms=now)
         else:
             self._book.lost(peer, now_ms=now)
@@ -262,10 +274,11 @@ class Registry(Actor[RegistryMessage]):
     # -- time ----------------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        self.address.tell_later(TICK, Tick(), replace=True)
         now = time.monotonic()
         self._dialling.tick()
-        if now - self._looked > ADDRESS_CHECK:
+        self._resting = not self._dialling.restless()
+        self.address.tell_later(REST if self._resting else TICK, Tick(), replace=True)
+        if now - self._looked >= ADDRESS_CHECK:
             self._looked = now
             record = self._own.record
             if record is not None and self._own.endpoints() != record.endpoints:

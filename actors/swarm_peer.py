@@ -140,13 +140,14 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
             self._wire.send(session.peer, RecordChanged(record))
 
     def _tell_round_trips(self) -> None:
-        self._switchboard.reach.tick()
         found = self._wire.sessions()
+        self._switchboard.reach.tick(found)
         relays = {s.peer: s.relay for s in found if s.relay is not None and not self._wire.direct(s.peer)}
         trips = (Trip(s.peer, s.rtt_ms, s.last_heard, s.ahead_ms, s.best_ms) for s in found)
         self._registry.tell(RoundTrips(tuple(trips), relays))
         self._switchboard.exchange.sweep()
         self._switchboard.testimony.tick()
+        self._switchboard.company.tick()
 
     async def _describe(self) -> dict[str, Any]:
         counters = dict(self._wire.counters)
@@ -163,6 +164,7 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
         counters |= {
             f"recount_{key}": value for key, value in self._switchboard.paying.recount.counters.items()
         }
+        counters |= {f"company_{key}": value for key, value in self._switchboard.company.counters.items()}
         counters |= {f"paths_{key}": value for key, value in self._switchboard.paths.counters.items()}
         return {
             "port": self._port.number,

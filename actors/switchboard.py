@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from actors.company import Company
 from actors.earning import Earning
 from actors.exchange import Exchange
 from actors.gossip import Gossip
@@ -110,6 +111,7 @@ class Switchboard:
         )
         self.gossip = Gossip(registry, send=self.send)
         self.testimony = Testimony(io, ledger, send=self.send, peers=self._peers, expect=self.gossip.expect)
+        self.company = Company(lambda: self.wire)
         self._refusal = Refusing(
             identity,
             net,
@@ -158,7 +160,7 @@ class Switchboard:
         return self.wire.send(peer, message)
 
     def _peers(self) -> list[NodeId]:
-        return [session.peer for session in self.wire.sessions()]
+        return list(self.wire.roll.sending)
 
     def show_stamp(self, stamp: bytes) -> None:
         for peer in self._peers():
@@ -195,7 +197,7 @@ class Switchboard:
         self.paying.lost(peer)
         self.serving.lost(peer)
         told = self.reach, self.exchange, self.paths, self.rumours, self.testimony, self.gossip, self.heirs
-        for one in told:
+        for one in (*told, self.company):
             one.lost(peer)
         self._registry.tell(PeerDown(peer, reason))
 
@@ -205,6 +207,7 @@ class Switchboard:
     def message(self, peer: NodeId, message: Message) -> None:
         if self.heirs.turned_away(peer):
             return
+        self.company.heard(peer, message)
         match message:
             case Ask() | Continue() | Cancel() | Grant() | Voucher():
                 self.serving.answerer.heard(peer, message)
@@ -253,4 +256,5 @@ class Switchboard:
         return self._refusal(peer, stream, error)
 
     def _round_trip(self, peer: NodeId) -> float:
-        return next((s.rtt_ms or 0.0 for s in self.wire.sessions() if s.peer == peer), 0.0) / 1000
+        session = self.wire.roll.sending.get(peer)
+        return (session.rtt_ms or 0.0) / 1000 if session is not None else 0.0

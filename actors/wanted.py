@@ -9,12 +9,16 @@ from typing import Any, Self
 
 from actors.kernel import Reply
 from opengateway.discovery.addresses import entry_point
+from opengateway.discovery.company import COMPANY
 from opengateway.discovery.given_up import latest
 from opengateway.errors import PeerUnreachable
 from opengateway.units import NodeId
 
 RETRY = (1.0, 30.0)
 """First and longest pause in seconds between attempts at an entry point, which is tried for ever."""
+LET_GO_REST = (60.0, 600.0)
+"""Seconds after which an entry point that let us go is tried again: when there is too little company; and, if
+it was the owner who said `connect`, anyway."""
 PATIENCE = 10.0
 """Seconds that `connect` waits: two dial attempts."""
 HINT = "is the node running there, in the same network, and is its port open?"
@@ -26,6 +30,18 @@ class _Plan:
     pause: float = 0.0
     expect: NodeId | None = None
     """Who must answer there; None: whoever does."""
+    entry: bool = False
+    """Of the settings: good for meeting others, and no more."""
+    let_go: float | None = None
+    """When whoever is there had enough company, in monotonic seconds."""
+
+    def rests(self, now: float, company: int) -> bool:
+        if self.let_go is None:
+            return False
+        lonely, anyway = LET_GO_REST
+        if company < COMPANY:
+            return now < self.let_go + lonely
+        return self.entry or now < self.let_go + anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +66,7 @@ class Wanted:
         for where in bootstrap:
             endpoint, expect = entry_point(where)
             wanted.keep(endpoint, latest(given_up, NodeId(expect)) if expect else None)
+            wanted.plans[endpoint].entry = True
         return wanted
 
     def keep(self, endpoint: str, expect: NodeId | None = None) -> None:
@@ -65,14 +82,20 @@ class Wanted:
     def forget(self, endpoint: str) -> None:
         self.plans.pop(endpoint, None)
 
-    def due(self, reached: Collection[str | None]) -> list[tuple[str, NodeId | None]]:
-        """Endpoints to dial now, and who must answer; each is due again after a longer pause."""
+    def let_go(self, endpoint: str) -> None:
+        """Whoever is there has enough company."""
+        if plan := self.plans.get(endpoint):
+            plan.let_go = time.monotonic()
+
+    def due(self, reached: Collection[str | None], *, company: int = 0) -> list[tuple[str, NodeId | None]]:
+        """Endpoints to dial now, and who must answer; each is due again after a longer pause. `company`: how
+        many sessions there are."""
         now = time.monotonic()
         found = []
         for endpoint, plan in self.plans.items():
             if endpoint in reached:
-                plan.pause = 0.0
-            elif now >= plan.at:
+                plan.pause, plan.let_go = 0.0, None
+            elif now >= plan.at and not plan.rests(now, company):
                 plan.pause = min(max(plan.pause * 2, RETRY[0]), RETRY[1])
                 plan.at = now + plan.pause
                 found.append((endpoint, plan.expect))

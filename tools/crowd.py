@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +31,8 @@ from opengateway.wire.hub import Wire
 from tools.local_node import merged, private_network
 
 PATIENCE_S = 10.0
+AT_EASE_S = 0.1
+"""Within which a loop with little to do takes up something new."""
 
 
 class Crowd:
@@ -70,6 +73,18 @@ class Crowd:
         node.start()
         self.nodes.append(node)
         return node
+
+    def breathe(self) -> None:
+        """Wait until those who are here have time again: 200 that start at once on one interpreter would not
+        answer each other within the seconds after which a peer counts as dead."""
+        deadline = time.monotonic() + PATIENCE_S
+        while self.nodes and time.monotonic() < deadline:
+            began = time.monotonic()
+            with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+                on_loop(self.nodes[-1], lambda: None)
+            if time.monotonic() - began < AT_EASE_S:
+                return
+            time.sleep(AT_EASE_S)
 
     def again(self, node: Node, **changed: Any) -> Node:
         """One that is gone comes back, on the port it had."""

@@ -10,7 +10,9 @@ half of a node's sessions are made by them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import random
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from opengateway.units import NodeId
@@ -32,6 +34,40 @@ in a large network the rest has come by itself by then."""
 
 UNDER_WAY_MS: Final = 5_000
 """A dial that has neither failed nor succeeded by then is no longer counted on (Limits.dial_s)."""
+
+
+LET_GO: Final = "enough company"
+"""The reason of a Bye to a peer that this node has no use for now: it is well, and so are we."""
+
+LET_GO_AT_ONCE: Final = 4
+"""In one second: those who are let go look for others, if they have too few."""
+
+GRACE_S: Final = 60.0
+"""A session is let go no earlier: whoever has just come asks whom we know, and needs time to meet them."""
+
+USED_S: Final = 3600.0
+"""A session is needed for so long after a request, a payment or a transfer passed over it."""
+
+LET_GO_MS: Final = 60_000
+"""Who was let go does not come back sooner, and only if it has too little company."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A peer that has dialled us, and that no request, relay or payment needs."""
+
+    peer: NodeId
+    up_s: float
+    """How long its session has been up."""
+
+
+def too_many(guests: Collection[Guest], company: int, chance: random.Random) -> list[NodeId]:
+    """Whom to let go now of `company` peers. Only who has dialled us: whom we chose ourselves keeps us in
+    touch with the network, whoever crowds in here, and some room is always left for newcomers. By lot: no
+    rule that a crowd could learn and meet."""
+    over = min(company - PLENTY, len(guests) - ENOUGH, LET_GO_AT_ONCE)
+    ripe = [guest.peer for guest in guests if guest.up_s >= GRACE_S]
+    return chance.sample(ripe, min(over, len(ripe))) if over > 0 else []
 
 
 class UnderWay:

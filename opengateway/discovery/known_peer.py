@@ -46,6 +46,8 @@ class Peer:
     connected: bool = False
     sought: bool = False
     """Somebody told us of it when we asked for whoever serves what is wanted here."""
+    let_go: bool = False
+    """One of us had enough company: neither lost nor gone."""
     failures: int = 0
     dial_at_ms: int = 0
     dialled_ms: int = 0

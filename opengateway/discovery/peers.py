@@ -18,7 +18,7 @@ import random
 from collections.abc import Container, Iterable, Iterator
 
 from opengateway.discovery.addresses import is_place
-from opengateway.discovery.company import COMPANY, ENOUGH, LEISURE_MS, PLENTY, UnderWay
+from opengateway.discovery.company import COMPANY, ENOUGH, LEISURE_MS, LET_GO_MS, PLENTY, UnderWay
 from opengateway.discovery.known_peer import ADDRESS_LIMIT, RELAYED_BY, Dial, Peer, Place
 from opengateway.discovery.redial import FIRST_REDIAL_MS, FRESH_MS, redial_wait_ms
 from opengateway.units import NodeId
@@ -96,6 +96,7 @@ class PeerBook:
         if seq > peer.seq:
             peer.seq, peer.departed_ms = seq, 0
         peer.sought = peer.sought or sought
+        peer.let_go = peer.let_go and not sought
         self._merge(peer, endpoints, now_ms)
         return True
 
@@ -109,6 +110,7 @@ class PeerBook:
         self.under_way.over(endpoint)
         peer.connected, peer.answered_ms = True, now_ms
         peer.failures = peer.departed_ms = 0
+        peer.let_go = False
         if is_place(endpoint):
             self._merge(peer, (endpoint,), now_ms)
             peer.last_good = endpoint
@@ -122,6 +124,15 @@ class PeerBook:
                 peer.answered_ms = now_ms
             peer.connected, peer.failures = False, 0
             peer.dial_at_ms = now_ms + redial_wait_ms(0, self._chance.random())
+            self.changed.add(node_id)
+
+    def let_go(self, node_id: NodeId, *, now_ms: int) -> None:
+        """The session ended because one of us has enough company."""
+        if peer := self._peers.get(node_id):
+            if peer.connected:
+                peer.answered_ms = now_ms
+            peer.connected, peer.let_go, peer.failures = False, True, 0
+            peer.dial_at_ms = now_ms + int(LET_GO_MS * (1 + self._chance.random()))
             self.changed.add(node_id)
 
     def departed(self, node_id: NodeId, *, now_ms: int) -> None:
@@ -139,6 +150,8 @@ class PeerBook:
     def missed(self, peer: Peer, company: int, now_ms: int) -> bool:
         """Whether a session with this peer is wanted by a node that has `company` sessions. Whoever was lost
         lately always is: it was one of them."""
+        if peer.let_go:
+            return company < COMPANY
         return _lost_lately(peer, now_ms) or company < (PLENTY if peer.sought else ENOUGH)
 
     def _only_company(self, peer: Peer, now_ms: int) -> bool:
@@ -179,6 +192,13 @@ class PeerBook:
             if len(chosen) == room:
                 break
         return tuple(Dial(peer.node_id, peer.endpoints()) for peer in chosen)
+
+    def misses(self, now_ms: int, *, company: int) -> bool:
+        """Whether anybody is to be dialled, now or later, by a node that has `company` sessions."""
+        return any(
+            peer.places and not peer.connected and self.missed(peer, company, now_ms)
+            for peer in self._peers.values()
+        )
 
     def next_due_ms(self) -> int | None:
         """When `due` has something next; None if nothing is scheduled."""
@@ -273,4 +293,4 @@ class PeerBook:
 
 
 def _lost_lately(peer: Peer, now_ms: int) -> bool:
-    return 0 <= now_ms - peer.answered_ms < FRESH_MS
+    return 0 <= now_ms - peer.answered_ms < FRESH_MS and not peer.let_go

@@ -31,7 +31,8 @@ class RecordChanged:
 
 @dataclass(frozen=True, slots=True)
 class Bye:
-    """I am leaving; do not look for me. `reason` is for people."""
+    """I am leaving; do not look for me. `reason` is for people, but for `company.LET_GO`: I stay, and have
+    enough sessions."""
 
     number: ClassVar[int] = 4
     reason: str

@@ -265,6 +265,10 @@ class Relay:
                 self._grant(half)
         self.lanes.tick()
 
+    def users(self) -> set[NodeId]:
+        """Who is reached through this node, or has a circuit through it."""
+        return {*self._reserved, *(half.lane.peer for half in self._halves.values())}
+
     def infos(self) -> dict[str, int]:
         held = sum(half.lane.queued for half in self._halves.values())
         return {

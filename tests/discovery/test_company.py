@@ -5,7 +5,19 @@ from __future__ import annotations
 import random
 from statistics import mean
 
-from opengateway.discovery.company import COMPANY, ENOUGH, LEISURE_MS, PLENTY, UNDER_WAY_MS, UnderWay
+from opengateway.discovery.company import (
+    COMPANY,
+    ENOUGH,
+    GRACE_S,
+    LEISURE_MS,
+    LET_GO_AT_ONCE,
+    LET_GO_MS,
+    PLENTY,
+    UNDER_WAY_MS,
+    Guest,
+    UnderWay,
+    too_many,
+)
 from opengateway.discovery.peers import DIALS_AT_ONCE, PeerBook
 from opengateway.units import NodeId
 
@@ -105,6 +117,49 @@ def test_a_clock_that_is_set_back_leaves_no_dial_under_way_for_years() -> None:
     dialled(known, NOW)
     past = NOW - 365 * 24 * 3600 * 1000
     assert known.under_way.count(past) == 0
+
+
+def test_a_node_that_everybody_knows_lets_go_of_all_but_a_few_and_of_no_newcomer() -> None:
+    chance = random.Random(3)
+    guests = {Guest(node(number), GRACE_S if number % 2 else GRACE_S - 1) for number in range(200)}
+    while gone := too_many(guests, len(guests), chance):
+        assert len(gone) <= LET_GO_AT_ONCE
+        guests = {guest for guest in guests if guest.peer not in gone}
+    assert sum(guest.up_s < GRACE_S for guest in guests) == 100
+    assert not any(guest.up_s >= GRACE_S for guest in guests), "first the newcomers must have grown old"
+    guests = {Guest(guest.peer, GRACE_S) for guest in guests}
+    while gone := too_many(guests, len(guests), chance):
+        guests = {guest for guest in guests if guest.peer not in gone}
+    assert len(guests) == PLENTY
+
+
+def test_however_many_a_node_has_chosen_itself_there_is_room_for_guests() -> None:
+    chance, guests = random.Random(3), {Guest(node(number), GRACE_S) for number in range(30)}
+    while gone := too_many(guests, 3 * PLENTY + len(guests), chance):
+        guests = {guest for guest in guests if guest.peer not in gone}
+    assert len(guests) == ENOUGH
+    assert too_many({Guest(node(1), 9e9)}, PLENTY - 1, chance) == []
+
+
+def test_who_was_let_go_comes_back_only_if_it_has_too_little_company() -> None:
+    known = book(1)
+    known.connected(node(0), place(0), now_ms=NOW)
+    known.let_go(node(0), now_ms=NOW)
+    later = NOW + 2 * LET_GO_MS
+    assert dialled(known, NOW + LET_GO_MS - 1) == [], "not at once"
+    assert dialled(known, later, company=COMPANY) == [], "neither lost nor gone"
+    assert dialled(known, later, company=COMPANY - 1) == [node(0)]
+    known.connected(node(0), place(0), now_ms=later)
+    known.lost(node(0), now_ms=later)
+    assert dialled(known, later + 2000, company=PLENTY) == [node(0)], "now it was lost"
+
+
+def test_who_was_let_go_is_dialled_at_once_when_it_serves_what_is_sought() -> None:
+    known = book(1)
+    known.connected(node(0), place(0), now_ms=NOW)
+    known.let_go(node(0), now_ms=NOW)
+    known.heard(node(0), (place(0),), seq=2, now_ms=NOW, sought=True)
+    assert dialled(known, NOW + 2 * LET_GO_MS, company=ENOUGH) == [node(0)]
 
 
 def test_200_nodes_that_start_together_and_know_one_end_with_few_sessions_each() -> None:
