@@ -47,6 +47,8 @@ class Hedging:
 
     def tick(self, now: float) -> None:
         for job, place in list(self._flight.running.items()):
+            if job.stream.waits is not None:
+                job.stood = now
             if isinstance(place, bytes) and self._late(job, place, now):
                 self._hedge(job, place, now)
         for job in self._flight.standing(now):
@@ -67,7 +69,7 @@ class Hedging:
         peer = self._flight.market.peer(place)
         rtt = (peer.rtt_ms or 0.0) / 1000 if peer is not None else 0.0
         prompt = demand_of(request.kind, request.body).prompt
-        return now - job.begun > self.first_tokens.late_after(place, job.served, prompt, rtt)
+        return now - max(job.begun, job.stood) > self.first_tokens.late_after(place, job.served, prompt, rtt)
 
     def _hedge(self, job: Job, place: Place, now: float) -> None:
         choice = self._elsewhere(job, place, now)
@@ -103,7 +105,7 @@ class Hedging:
         if job.twin is not None and self._main_ended(job, job.twin, end):
             return True
         first_at = job.stream.first_at
-        fresh = end.error is None and job.origin is None and job.broke is None
+        fresh = end.error is None and job.origin is None and job.broke is None and not job.stood
         if fresh and first_at is not None and isinstance(end.place, bytes):
             self.first_tokens.came(end.place, max(0.0, first_at - job.begun))
         return False

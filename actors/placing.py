@@ -121,7 +121,7 @@ class Placing:
             job.served = choice.model
         flight.running[job], job.begun, job.at = place, now, place
         job.brief = job.queued_too or (self._searching and choice.others)
-        job.settle = False
+        job.settle, job.stood = False, 0.0
         flight.market.took(place, choice.model.name, now)
         if isinstance(place, str):
             job.note("sent", ring="local", node=place)

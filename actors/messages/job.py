@@ -83,6 +83,8 @@ class Job:
     twin_of: Job | None = None
     queued_too: bool = False
     """Of a twin: the first place has it in its queue."""
+    stood: float = 0.0
+    """Monotonic seconds when it was last seen in a queue there where it was last sent; 0: never."""
     looked: float = 0.0
     """Monotonic seconds of the last look whether it need not stand in a peer's queue any longer."""
     alone_since: JobEnded | None = None

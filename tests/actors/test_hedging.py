@@ -11,6 +11,7 @@ from scheduler_bench import OTHER, PATIENCE, PEER, Bench
 
 from actors import hedging, in_flight, placing
 from actors.messages import Dispatch, Job, JobEnded, Tick
+from actors.scheduler import Scheduler
 from opengateway.engines.contender import Contender
 from opengateway.engines.stream import Finished, Route, Stream, Waits
 from opengateway.errors import (
@@ -247,6 +248,47 @@ def test_who_is_full_is_not_asked_nor_anybody_for_a_second_of_waiting(bench: Ben
     assert job.stream.waits is not None
     assert job.twin is None
     assert bench.lines["peers"].empty()
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("stood", [False, True])
+def test_a_first_token_that_waited_in_a_queue_says_nothing_of_how_long_they_take(
+    bench: Bench, *, stood: bool
+) -> None:
+    bench.peers(PEER)
+    job = bench.submit()
+    only = Maker(bench, bench.dispatched())
+    if stood:
+        stands(bench, only.order, 60.0)
+        bench.io.run(_nothing(), PATIENCE)
+        bench.address.tell(Tick())
+        bench.jobs()
+        bench.io.call(job.stream.queued, None)
+    only.say("a")
+    only.end()
+    assert read(bench, job) == ["a"]
+    settled(bench)
+    scheduler = bench.address.actor
+    assert isinstance(scheduler, Scheduler)
+    assert scheduler._hedging.first_tokens.asked == (0 if stood else 1)
+
+
+def test_what_it_stood_in_a_queue_is_no_lateness_of_its_first_token(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_tokens, "UNKNOWN", 60.0)
+    bench.peers(PEER, OTHER)
+    job = bench.submit()
+    stands(bench, bench.dispatched(), 1.0)
+    bench.io.run(_nothing(), PATIENCE)
+    bench.address.tell(Tick())
+    bench.jobs()
+    assert job.stood > job.begun
+    job.begun -= 1000.0  # it stood there for long
+    bench.io.call(job.stream.queued, None)
+    bench.io.run(_nothing(), PATIENCE)
+    bench.address.tell(Tick())
+    assert bench.jobs()["failover"]["hedged"] == 0
 
 
 async def _nothing() -> None:
