@@ -93,8 +93,10 @@ class Store(Stored):
         self._pairs[peer] = (peer, *pair, unpaid)
 
     def put_opening(self, opening: Opening) -> None:
-        self._openings[opening.peer, opening.rid] = opening
-        self._used_openings.add(opening.rid)
+        key = opening.peer, opening.rid
+        if key not in self._openings and key not in self._recent_openings:
+            self._used_openings.add(opening.rid)
+        self._openings[key] = opening
 
     def put_head(self, head: Signed) -> None:
         self._heads[head.entry.author] = head
