@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 from opengateway.ledger.ogwl import FORMAT, LENGTH, MAGIC, TRAILER
 from opengateway.wire import cbor
 
+T_MS = 6
+"""Where an entry has its time."""
 EARN = 3
 MOVED = (7, 8)
 
@@ -49,6 +51,8 @@ def _write(db: sqlite3.Connection, file: BinaryIO) -> int:
     if not first:
         raise NotALedger("there are no entries")
     genesis: Any = cbor.decode(first[0])
+    (newest,) = db.execute("SELECT body FROM entries ORDER BY seq DESC LIMIT 1").fetchone()
+    created_ms = max(time.time_ns() // 1_000_000, cbor.decode(newest)[T_MS])
     digest = hashlib.sha256()
 
     def write(data: bytes) -> None:
@@ -60,7 +64,7 @@ def _write(db: sqlite3.Connection, file: BinaryIO) -> int:
         write(LENGTH.pack(len(data)) + data)
 
     write(MAGIC)
-    record([FORMAT, genesis[2], genesis[3], time.time_ns() // 1_000_000, found[0]])
+    record([FORMAT, genesis[2], genesis[3], created_ms, found[0]])
     papers = _papers(db)
     for kind, leaf_peer, rid, *parts in db.execute(
         "SELECT kind, peer, rid, body, sig, pbody, psig FROM entries ORDER BY seq"

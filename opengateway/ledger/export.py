@@ -35,9 +35,12 @@ class _Hashed:
         self.write(LENGTH.pack(len(data)) + data)
 
 
-def write_export(out: BinaryIO, store: Store, net: NetworkId, author: NodeId, created_ms: int) -> int:
+def write_export(out: BinaryIO, store: Store, net: NetworkId, author: NodeId, now_ms: int) -> int:
     """Streams what is committed, so a million receipts need no memory; the number of entries."""
     count = store.count()
+    last = next(store.rows(count - 1), None) if count else None
+    # Time never goes back on the chain; where the clock did, the file is as old as the last entry.
+    created_ms = max(now_ms, read_body(last.body, net).t_ms) if last is not None else now_ms
     file = _Hashed(out)
     file.write(MAGIC)
     file.record([FORMAT, net, author, created_ms, count])

@@ -46,6 +46,15 @@ def test_two_nodes_that_dealt_honestly_agree(tmp_path: Path) -> None:
         assert found.first.checked["evidence"] == found.second.checked["evidence"] == 20
 
 
+def test_a_ledger_exported_while_the_clock_is_an_hour_behind_is_in_order(tmp_path: Path) -> None:
+    with world(tmp_path) as here:
+        ann, bob = here.node("ann"), here.node("bob")
+        ann.ask(bob)
+        here.clock.now_ms -= 3_600_000
+        found = verify_pair(exported(ann), exported(bob), limits=NOW)
+        assert found.exit == 0, found.first.findings
+
+
 def test_a_settle_on_its_way_is_a_warning_between_two_nodes(tmp_path: Path) -> None:
     with world(tmp_path) as here:
         ann, bob = here.node("ann"), here.node("bob")
@@ -235,6 +244,10 @@ def test_an_export_from_the_database_is_that_of_the_node(tmp_path: Path) -> None
             reports = verify(made, limits=NOW), verify(exported(node), limits=NOW)
             assert reports[0].subject.root == reports[1].subject.root
             assert {one.code for one in reports[0].findings} <= {"W_UNSETTLED"}
+        here.clock.now_ms = 4_000_000_000_000  # in 2096: later than now, whenever this runs
+        ann.ask(bob)
+        assert main(["export", str(ann.path), str(made)]) == 0
+        assert skim(made).header.created_ms >= here.clock.now_ms - 10_000
         assert main(["export", str(tmp_path / "nothing.db"), str(made)]) == 5
         assert main(["export", str(exported(ann)), str(made)]) == 5
 
