@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from actors import introductions
 from actors.introductions import HINTS_AT_ONCE, Introductions
 from actors.messages import Found, Located, PeerSaid, PeerUp
 from actors.own_record import OwnRecord
@@ -102,6 +103,21 @@ def test_the_departed_and_the_dead_are_not_passed_on() -> None:
     gone = scene.peer()
     scene.roster.down(gone.node_id, "it said goodbye")
     assert scene.answer() == set()
+
+
+def test_a_question_costs_as_many_signatures_as_it_names_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whom everybody asks has a session with everybody: it checked all of them for every question."""
+    scene, opened = Scene(), []
+    for _ in range(40):
+        scene.peer()
+    asker, real = scene.peer(tells=False), introductions.open_whereabouts
+
+    def counted(*args: Any, **how: Any) -> Any:
+        opened.append(args)
+        return real(*args, **how)
+
+    monkeypatch.setattr(introductions, "open_whereabouts", counted)
+    assert len(scene.answer(asker=asker)) == len(opened) == ANYBODY.most
 
 
 def test_an_answer_is_bounded_whatever_is_asked_for() -> None:

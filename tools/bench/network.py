@@ -27,11 +27,14 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import psutil  # noqa: E402
 
+from opengateway.discovery.company import GRACE_S  # noqa: E402
 from tools.crowd import Crowd, wire  # noqa: E402
 
 SETTLED_S = 15.0
 """Nothing was dialled or hung up for so long: then only what is for ever is left."""
-SETTLE_LIMIT_S = 90.0
+CROWDED_S = GRACE_S + 15.0
+"""Sooner a node that is crowded lets go of nobody, or has not done so."""
+SETTLE_LIMIT_S = 150.0
 """On a machine that is too busy for a still picture it is measured all the same."""
 TOGETHER = 5
 """Nodes that begin at once."""
@@ -105,7 +108,9 @@ def settle(crowd: Crowd) -> float:
     """How long it took until the picture stood still."""
     began = quiet_since = time.monotonic()
     last: tuple[int, ...] = ()
-    while (now := time.monotonic()) - quiet_since < SETTLED_S and now - began < SETTLE_LIMIT_S:
+    while (now := time.monotonic()) - began < SETTLE_LIMIT_S:
+        if now - quiet_since >= SETTLED_S and now - began >= CROWDED_S:
+            break
         state = tuple(len(wire(node).sessions()) for node in crowd.nodes)
         if state != last:
             last, quiet_since = state, now
