@@ -52,7 +52,7 @@ class ServedTabs:
         self._ledger = ledger
         self._tabs: dict[NodeId, dict[bytes, ServedTab]] = {}
         """By the leaves of their OPENs."""
-        self.counters = {"tabs": 0, "on_tabs": 0, "tab_closed": 0}
+        self.counters = {"opened": 0, "requests": 0, "closed": 0}
 
     def begin(self, incoming: Incoming, job: Job) -> None:
         """The answer to a request whose OPEN further ones will name is beginning."""
@@ -67,7 +67,7 @@ class ServedTabs:
             self._end(next(iter(mine.values())))
         mine[leaf] = tab
         self._take(tab, incoming, need)
-        self.counters["tabs"] += 1
+        self.counters["opened"] += 1
         self._io.loop.call_later(IDLE_S, self._look, tab)
 
     def enter(self, incoming: Incoming, job: Job) -> None:
@@ -79,13 +79,13 @@ class ServedTabs:
         need = need_of(incoming.request.kind, incoming.request.body, incoming.size)
         same = tab is not None and plain_name(tab.job.request.model) == plain_name(incoming.request.model)
         if tab is None or need is None or not same or not tab.budget.has_room(need):
-            self.counters["tab_closed"] += 1
+            self.counters["closed"] += 1
             raise TabClosed("there is no such tab, or no room on it", hint="send the request with an OPEN")
         first = tab.job
         self._take(tab, incoming, need)
         job.tabbed, job.opening, job.id = True, b"", request_ids.read(request_id)
         job.rid, job.lead, job.secured = first.rid, first.lead, first.secured
-        self.counters["on_tabs"] += 1
+        self.counters["requests"] += 1
 
     def _take(self, tab: ServedTab, incoming: Incoming, need: Need) -> None:
         tab.budget.take(need)

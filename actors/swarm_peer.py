@@ -150,22 +150,22 @@ class SwarmPeer(Actor[SwarmPeerMessage]):
         self._switchboard.company.tick()
 
     async def _describe(self) -> dict[str, Any]:
-        counters = dict(self._wire.counters)
-        counters |= {f"asking_{key}": value for key, value in self._switchboard.asker.counters.items()}
-        vigil = self._switchboard.outgoing.vigil
-        counters |= {f"vigil_{key}": value for key, value in vigil.counters.items()}
-        counters |= self._switchboard.testimony.counters()
-        counters |= {f"keys_{key}": value for key, value in self._switchboard.heirs.counters.items()}
-        counters |= {f"gossip_{key}": value for key, value in self._switchboard.gossip.counters.items()}
-        counters |= {f"dial_back_{key}": value for key, value in self._switchboard.reach.counters.items()}
-        counters |= {
-            f"answering_{key}": value for key, value in self._switchboard.serving.answerer.counters.items()
-        }
-        counters |= {
-            f"recount_{key}": value for key, value in self._switchboard.paying.recount.counters.items()
-        }
-        counters |= {f"company_{key}": value for key, value in self._switchboard.company.counters.items()}
-        counters |= {f"paths_{key}": value for key, value in self._switchboard.paths.counters.items()}
+        board = self._switchboard
+        counters = dict(self._wire.counters) | board.testimony.counters()
+        for name, counted in {
+            "asking": board.asker.counters,
+            "vigil": board.outgoing.vigil.counters,
+            "keys": board.heirs.counters,
+            "gossip": board.gossip.counters,
+            "dial_back": board.reach.counters,
+            "answering": board.serving.answerer.counters,
+            "answering_tabs": board.serving.tabs.counters,
+            "asking_tabs": board.paying.tabs.counters,
+            "recount": board.paying.recount.counters,
+            "company": board.company.counters,
+            "paths": board.paths.counters,
+        }.items():
+            counters |= {f"{name}_{key}": value for key, value in counted.items()}
         return {
             "port": self._port.number,
             "lan_problem": self._lan.problem if self._lan is not None else "switched off",

@@ -60,7 +60,7 @@ class Tabs:
         self._opening: set[Kind] = set()
         self.settle: Callable[[Tab], None] = lambda _: None
         """Pay for what is on it, on the loop. Set by who pays."""
-        self.counters = {"tabs": 0, "on_tabs": 0}
+        self.counters = {"opened": 0, "requests": 0}
 
     # -- on any thread ---------------------------------------------------------------------------
 
@@ -78,7 +78,7 @@ class Tabs:
                 return None
             tab.budget.take(need)
             tab.used = now
-            self.counters["on_tabs"] += 1
+            self.counters["requests"] += 1
             return tab
 
     def _replace(self, kind: Kind, tab: Tab) -> None:
@@ -122,7 +122,7 @@ class Tabs:
             tab.budget.take(need)
             self._coming[kind] = tab
             self._all[tab] = kind
-            self.counters["tabs"] += 1
+            self.counters["opened"] += 1
         self._io.call(self._io.loop.call_later, IDLE_S, self._look, tab)
 
     def not_opened(self, kind: Kind) -> None:
@@ -145,6 +145,8 @@ class Tabs:
     def refused(self, tab: Tab) -> None:
         """The peer will have no tab of ours now."""
         with self._lock:
+            if len(self._spoilt) >= PEERS:
+                self._spoilt.clear()
             self._spoilt[tab.peer] = time.monotonic() + SPOILT_S
             self._close(tab)
 

@@ -26,7 +26,7 @@ def pair(here: Swarm) -> tuple[Member, Member]:
 def ask_until_on_tabs(here: Swarm, ann: Member, bob: Member, wanted: int) -> list[Asked]:
     asked: list[Asked] = []
     deadline = time.monotonic() + LIMIT_S
-    while ann.lines.tabs.counters["on_tabs"] < wanted:
+    while ann.lines.tabs.counters["requests"] < wanted:
         assert time.monotonic() < deadline, ann.lines.tabs.describe()
         these = [ann.begin(bob, TOKENS) for _ in range(8)]
         here.until(lambda these=these: all(one.over for one in these), "these are answered")
