@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 HERE = Path(__file__).resolve().parent
 sys.path[0] = str(HERE.parent.parent)
 
@@ -45,8 +47,8 @@ def engine(interval_ms: float) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def pair(folder: Path, url: str, clients: int, percent: int) -> Iterator[LocalNode]:
-    """The asking one of two nodes whose price is `percent` of the reference."""
+def pair(folder: Path, url: str, clients: int, percent: int) -> Iterator[list[LocalNode]]:
+    """The asking one of two nodes whose price is `percent` of the reference, and the serving one."""
     network = private_network()
     serves = {
         "engine": {"kind": "openai", "url": url, "slots": clients},
@@ -60,10 +62,17 @@ def pair(folder: Path, url: str, clients: int, percent: int) -> Iterator[LocalNo
                 if time.monotonic() > deadline:
                     raise RuntimeError("the model was never offered")
                 time.sleep(0.05)
-            yield asking
+            yield [asking, serving]
 
 
-def measure(node: LocalNode, clients: int, seconds: float) -> dict[str, float]:
+def cpu_s(nodes: list[LocalNode]) -> float:
+    """Of both nodes so far, without the engine: seconds."""
+    times = [psutil.Process(node.process.pid).cpu_times() for node in nodes if node.process is not None]
+    return sum(one.user + one.system for one in times)
+
+
+def measure(nodes: list[LocalNode], clients: int, seconds: float) -> dict[str, float]:
+    node, before = nodes[0], cpu_s(nodes)
     command = [
         *(sys.executable, str(HERE / "load.py"), node.http, "--model", "fake"),
         *("--clients", str(clients), "--seconds", str(seconds), "--tokens", str(TOKENS), "--stream"),
@@ -74,7 +83,11 @@ def measure(node: LocalNode, clients: int, seconds: float) -> dict[str, float]:
     result: dict[str, Any] = json.loads(said.stdout)
     if result["failures"] or not result["answers"]:
         raise RuntimeError(f"{result['failures']} requests failed; the last said: {result['said']}")
-    return {"tokens_per_s": result["answers_per_s"] * TOKENS, "ttft_ms": result["ttft_ms"]["p50"]}
+    return {
+        "tokens_per_s": result["answers_per_s"] * TOKENS,
+        "ttft_ms": result["ttft_ms"]["p50"],
+        "cpu_us": (cpu_s(nodes) - before) / result["answers"] * 1e6,
+    }
 
 
 def main() -> None:
@@ -96,9 +109,9 @@ def main() -> None:
             for name, percent in (("with", 1), ("without", 0))
         }
         for _ in range(given.rounds):
-            for name, node in nodes.items():
-                rounds[name].append(measure(node, given.clients, given.seconds))
-        entries = {name: node.get("/node/ledger/balance")["entries"] for name, node in nodes.items()}
+            for name, both in nodes.items():
+                rounds[name].append(measure(both, given.clients, given.seconds))
+        entries = {name: both[0].get("/node/ledger/balance")["entries"] for name, both in nodes.items()}
     if entries["without"] != 1:
         raise RuntimeError(f"the free pair wrote {entries['without']} entries: this compares nothing")
     middle = {
@@ -106,7 +119,10 @@ def main() -> None:
         for name, found in rounds.items()
     }
     for name, figures in middle.items():
-        print(f"{name:8} {figures['tokens_per_s']:9.0f} tokens/s   first token {figures['ttft_ms']:6.1f} ms")
+        print(
+            f"{name:8} {figures['tokens_per_s']:9.0f} tokens/s   first token {figures['ttft_ms']:6.1f} ms   "
+            f"CPU of both nodes {figures['cpu_us']:7.0f} us an answer"
+        )
     less = 1 - middle["with"]["tokens_per_s"] / middle["without"]["tokens_per_s"]
     print(f"accounting takes {less * 100:.1f} % of the tokens/s; {entries['with']} entries were written")
     if given.json:

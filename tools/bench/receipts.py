@@ -1,6 +1,6 @@
 """Durable co-signed receipts a second between two nodes' books, each in a process of its own.
 
-    python tools/bench/receipts.py [--seconds 5] [--sessions 1 16 64] [--folder DIR] [--json]
+    python tools/bench/receipts.py [--seconds 5] [--sessions 1 16 64] [--folder DIR] [--json] [--profile]
 
 Every receipt is OPEN, admission, SETTLE, EARN and its countersignature; every entry is on the disk (fdatasync
 and high-water mark) before it goes to the other process, over a pipe. As in a node a thread of its own waits
@@ -12,12 +12,17 @@ unless given, because /tmp may be memory, where a commit costs nothing.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import cProfile
+import io
 import json
 import multiprocessing
+import pstats
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -53,12 +58,13 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--folder", type=Path, default=Path())
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--profile", action="store_true", help="where each side's own thread spends its time")
     given = parser.parse_args()
     if not given.json:
         print(f"{'sessions':>8} {'receipts/s':>11} {'CPU us each: requester':>23} {'worker':>7}")
     for sessions in given.sessions:
         with tempfile.TemporaryDirectory(dir=given.folder) as home:
-            figures = measure(Path(home), sessions, given.seconds)
+            figures = measure(Path(home), sessions, given.seconds, profile=given.profile)
         if given.json:
             print(json.dumps(figures))
         else:
@@ -66,17 +72,18 @@ def main() -> None:
             print(f"{sessions:>8} {rate:>11,.0f} {mine:>23.0f} {theirs:>7.0f}")
 
 
-def measure(home: Path, sessions: int, seconds: float) -> dict[str, float]:
+def measure(home: Path, sessions: int, seconds: float, *, profile: bool = False) -> dict[str, float]:
     ours, theirs = multiprocessing.Pipe()
     worker, requester = Identity.generate(), Identity.generate()
     child = multiprocessing.Process(
-        target=work, args=(home / "worker", worker.seed, requester.node_id, theirs)
+        target=work, args=(home / "worker", worker.seed, requester.node_id, theirs, profile)
     )
     child.start()
     theirs.close()
     try:
         side = Side(home / "requester", requester, ours)
-        done, passed, cpu = ask(side, worker.node_id, ours, sessions, seconds)
+        with profiled("requester", wanted=profile):
+            done, passed, cpu = ask(side, worker.node_id, ours, sessions, seconds)
         side.close()
         theirs_cpu = float(cbor2.loads(ours.recv_bytes()))
         figures = (done / passed, cpu / done * 1e6, theirs_cpu / done * 1e6)
@@ -174,30 +181,48 @@ def _open(book: Book, worker: NodeId) -> tuple[str, bytes]:
     return "open", opening
 
 
-def work(home: Path, seed: bytes, requester: NodeId, pipe: Connection) -> None:
+def work(home: Path, seed: bytes, requester: NodeId, pipe: Connection, profile: bool) -> None:
     """The other process. An EARN is durable before it goes out. An admission signs nothing, and nobody waits
     for it (actors/ledger.py): it is written with the next EARNs, or when nothing else is to be done."""
     side = Side(home, Identity(seed), pipe)
-    book, cpu = side.book, time.process_time()
-    while message := pipe.recv_bytes():
-        out: Entries = []
-        for kind, entry in cbor2.loads(message):
-            if kind == "open":
-                rid = book.admit(
-                    entry, requester, price_prompt=PRICE_PROMPT, price_completion=PRICE_COMPLETION
-                ).rid
-                book.delivered(rid, requester, PROMPT, COMPLETION)
-                out.append(("admitted", rid))
-            else:
-                out.append(("earned", book.earn(entry, requester)))
-        if out[0][0] == "earned":
-            side.send(out)
-        else:
-            side.send_now(out)
-            if not pipe.poll():
-                side.send([])
+    cpu = time.process_time()
+    with profiled("worker", wanted=profile):
+        while message := pipe.recv_bytes():
+            _serve(side, cbor2.loads(message), requester, pipe)
     side.close()
     pipe.send_bytes(cbor2.dumps(time.process_time() - cpu))
+
+
+def _serve(side: Side, asked: Entries, requester: NodeId, pipe: Connection) -> None:
+    book, out = side.book, Entries()
+    for kind, entry in asked:
+        if kind == "open":
+            rid = book.admit(
+                entry, requester, price_prompt=PRICE_PROMPT, price_completion=PRICE_COMPLETION
+            ).rid
+            book.delivered(rid, requester, PROMPT, COMPLETION)
+            out.append(("admitted", rid))
+        else:
+            out.append(("earned", book.earn(entry, requester)))
+    if out[0][0] == "earned":
+        side.send(out)
+    else:
+        side.send_now(out)
+        if not pipe.poll():
+            side.send([])
+
+
+@contextlib.contextmanager
+def profiled(whom: str, *, wanted: bool) -> Iterator[None]:
+    """Prints where the block's thread was. Every call costs more under a profiler: the order counts."""
+    if not wanted:
+        yield
+        return
+    profile, out = cProfile.Profile(), io.StringIO()
+    with profile:
+        yield
+    pstats.Stats(profile, stream=out).sort_stats("tottime").print_stats(20)
+    print(f"{whom}\n{out.getvalue()}")
 
 
 if __name__ == "__main__":
