@@ -66,6 +66,8 @@ class Dialling:
         company = len(self.roster.sessions)
         if self.wanted.waiting or (company < COMPANY and self.wanted.plans.keys() - self._reached()):
             return True
+        if self.introductions.hopeful(company):
+            return True
         return self.book.misses(self.own.now_ms(), company=company)
 
     def locate(self, peer: NodeId) -> bool:

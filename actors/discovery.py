@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from actors.entrances import Entrances
+from actors.entrances import COMPANY, Entrances
 from actors.herald import Herald
 from actors.io_loop import IoLoop
 from actors.kernel import Actor, Address
@@ -172,7 +172,8 @@ class Discovery(Actor[DiscoveryMessage]):
             case Tick():
                 now = time.monotonic()
                 self._tick(now)
-                self._resting = self._dht is None and self._seeking.next_due() > now + REST
+                settled = self._dht is None and len(self._peers) >= COMPANY
+                self._resting = settled and self._seeking.next_due() > now + REST
                 self.address.tell_later(REST if self._resting else TICK, Tick(), replace=True)
             case DescribeDiscovery():
                 return self._describe()

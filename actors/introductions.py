@@ -189,6 +189,10 @@ class Introductions:
         hints = self.sought if sought else self.hints
         hints.add(self.worth_a_dial(endpoints), now=time.monotonic())
 
+    def hopeful(self, company: int) -> bool:
+        """Whether there are endpoints without a name that `dials` will name."""
+        return (len(self.sought) > 0 and company < PLENTY) or (len(self.hints) > 0 and company < ENOUGH)
+
     def dials(self, company: int) -> list[str]:
         """Which of them to dial now. `company`: sessions, and dials under way."""
         if not len(self.sought) and not len(self.hints):
