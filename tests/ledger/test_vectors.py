@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
 import cbor2
 import pytest
+from ledger_second import NODE, VERIFIER
 from nacl.signing import VerifyKey
 
 from opengateway.identity import Identity
+from opengateway.ledger.audit_notes import read_note
 from opengateway.ledger.chain import Chain, Draft
+from opengateway.ledger.checkpoint import write_note
+from opengateway.ledger.cosign import cosign_line
 from opengateway.ledger.entry import (
     ADJ,
     CARRY,
@@ -119,6 +125,12 @@ def change_of_keys() -> tuple[dict[str, Signed], Rotation]:
     return made, papers
 
 
+def checkpoint(size: int, root: bytes) -> str:
+    c, p = Identity(b"k" * 32), Identity(b"p" * 32)
+    note = write_note(c, NET, size, root)
+    return note + cosign_line(p, read_note(note), T // 1000)
+
+
 def described() -> dict[str, Any]:
     made = story()
     rotated, papers = change_of_keys()
@@ -141,6 +153,7 @@ def described() -> dict[str, Any]:
         "papers of D to E": papers.wire.hex(),
         "seeds of D, E and R": [(letter * 32).hex() for letter in (b"d", b"e", b"r")],
         "root of C": tree.root().hex(),
+        "checkpoint of C, cosigned by P": checkpoint(tree.size, tree.root()),
         "seed of X": (b"x" * 32).hex(),
         "mandate of C over X to P": mandate().wire.hex(),
         "challenge of C": challenge(NET, made["C genesis"].leaf).hex(),
@@ -171,6 +184,41 @@ def test_another_implementation_agrees_on_the_mandate() -> None:
         VerifyKey(key).verify(b"OGW1 " + prefix + b"\n" + hashed, signature)
     assert vector["entries"]["P transfer out"]["fields"][9] == hashed.hex()
     assert read_mandate(bytes.fromhex(vector["mandate of C over X to P"]), NET).genuine()
+
+
+def test_another_implementation_agrees_on_the_checkpoint() -> None:
+    """With nothing of ours, as above."""
+    vector = json.loads(PATH.read_text())
+    note = vector["checkpoint of C, cosigned by P"]
+    c, p = (VerifyKey(bytes.fromhex(vector["entries"][f"{who} genesis"]["fields"][3])) for who in "CP")
+    origin = f"opengateway/{vector['net']}/{bytes(c).hex()}"
+    text, _, lines = note.rpartition("\n\n")
+    text += "\n"
+    assert text.split("\n")[:2] == [origin, "5"]
+    assert b64decode(text.split("\n")[2]).hex() == vector["root of C"]
+    cosigner = f"opengateway/{bytes(p).hex()}"
+    for line, name, kind, key in zip(lines.splitlines(), (origin, cosigner), (1, 4), (c, p), strict=True):
+        dash, by, data = line.split(" ")
+        raw, said = b64decode(data), text
+        assert (dash, by) == ("—", name)
+        assert raw[:4] == hashlib.sha256(f"{name}\n".encode() + bytes([kind]) + bytes(key)).digest()[:4]
+        if kind == 4:
+            said = f"cosignature/v1\ntime {int.from_bytes(raw[4:12], 'big')}\n{text}"
+        key.verify(said.encode(), raw[-64:])
+
+
+@pytest.mark.skipif(NODE is None, reason="no Node.js")
+def test_the_second_verifier_reads_the_checkpoint() -> None:
+    assert NODE is not None
+    note = json.loads(PATH.read_text())["checkpoint of C, cosigned by P"]
+    reader = (VERIFIER.parent / "verify_js" / "notes.mjs").as_uri()
+    program = f"""import {{ readNote }} from "{reader}";
+        const note = readNote({json.dumps(note)});
+        console.log(note.net.toString("latin1"), note.signed, note.cosigned.length, note.bad.length);"""
+    done = subprocess.run(
+        [NODE, "--input-type=module", "-e", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == [NET.decode(), "true", "1", "0"]
 
 
 def test_another_implementation_agrees_on_the_papers_of_a_change_of_keys() -> None:
