@@ -47,6 +47,7 @@ class Injector:
         self.struck: list[Struck] = []
         self.gone: list[Gone] = []
         self._nodes, self._place, self._now, self._busy = nodes, place, now, busy
+        self._turns = {name: threading.Lock() for name in nodes}
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
         self._keeper = threading.Thread(target=self._keep, name="keeper")
@@ -74,6 +75,13 @@ class Injector:
             thread.join()
 
     def _strike(self, fault: Fault) -> None:
+        if fault.kind in KINDS and KINDS[fault.kind].network:
+            self._make(fault)
+            return
+        with self._turns[fault.targets[0]]:  # on a busy machine the node may not be back from the one before
+            self._make(fault)
+
+    def _make(self, fault: Fault) -> None:
         if fault.kind in MIDST:
             self._busy.wait(str(self._nodes[fault.targets[0]].info["node_id"])[:SHORT], MIDST_S)
         struck = Struck(fault, self._now(), float("inf"))
@@ -139,7 +147,7 @@ class Injector:
             node.begin()
         except NodeFailed as error:
             node.wanted = True  # the keeper tries again
-            self.gone.append(Gone(node.name, self._now(), -1, f"it did not start: {error}"))
+            self.gone.append(Gone(node.name, self._now(), -1, f"it did not start: {last_words(str(error))}"))
 
     def _kill_engine(self, process: psutil.Process) -> None:
         children = process.children(recursive=True)
@@ -212,6 +220,10 @@ class Injector:
         if not node.wanted or node.running() is not None:
             return
         if node.process is not None:
-            words = node.log_tail().splitlines()[-12:]
-            self.gone.append(Gone(node.name, self._now(), node.process.returncode, "\n".join(words)))
+            words = last_words(node.log_tail())
+            self.gone.append(Gone(node.name, self._now(), node.process.returncode, words))
         self._begin(node)
+
+
+def last_words(log: str) -> str:
+    return " / ".join(line.strip() for line in log.splitlines()[-3:])
