@@ -89,7 +89,7 @@ def _routes(node: Node, meter: Meter, desk: BatchDesk) -> list[web.RouteDef]:
     ollama = OllamaApi(node.scheduler, meter, aliases, ollama_models, patience_s=patience)
     trace = TraceRoutes(node.scheduler)
     dashboard = Dashboard(parts, chat=openai.chat, trace=trace.one, folder=node.home.run)
-    scrape = Scrape(parts, meter)
+    scrape = Scrape(parts, meter, lambda: node.http.door.counters if node.http.door is not None else {})
     responses = ResponsesApi(node.scheduler, meter, aliases, patience_s=patience)
     groups = (
         openai,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
@@ -17,9 +18,11 @@ LIMIT_S = 2.0
 
 
 class Scrape:
-    def __init__(self, parts: Parts, meter: Meter) -> None:
+    def __init__(self, parts: Parts, meter: Meter, turned_away: Callable[[], Mapping[str, int]]) -> None:
+        """`turned_away`: connections of the HTTP port that came to nothing, by why."""
         self._parts = parts
         self._meter = meter
+        self._turned_away = turned_away
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/metrics", self.metrics)]
@@ -39,5 +42,6 @@ class Scrape:
             me=me or {},
             credit=credit or {},
             actors=describe(parts.root),
+            turned_away=self._turned_away(),
         )
         return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})

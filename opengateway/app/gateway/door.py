@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from opengateway.app.gateway import garbled
 from opengateway.app.gateway.callers import is_local
 from opengateway.errors import OpenGatewayError
 
@@ -50,6 +51,7 @@ class Door:
         self._open = 0
         """About how many there are; counted anew with every sweep."""
         self.counters: Counter[str] = Counter()
+        self._speaker = garbled.speaker(self._garbled)
 
     def __call__(self) -> asyncio.BaseProtocol:
         if self._open >= MOST:
@@ -57,8 +59,12 @@ class Door:
             return _Full()
         self._open += 1
         handler = self._make()
+        garbled.become(handler, self._speaker)
         self._fresh[handler] = time.monotonic()
         return handler
+
+    def _garbled(self) -> None:
+        self.counters["malformed"] += 1
 
     def began(self, protocol: Any) -> None:
         """This connection has brought a request."""

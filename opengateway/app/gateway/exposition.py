@@ -62,11 +62,19 @@ def exposition(
     me: Mapping[str, Any],
     credit: Mapping[str, Any],
     actors: Iterable[Any],
+    turned_away: Mapping[str, int] | None = None,
 ) -> str:
-    """`me`: what the Registry says of this node; `actors`: rows of the supervision tree."""
+    """`me`: what the Registry says of this node; `actors`: rows of the supervision tree; `turned_away`:
+    connections of the HTTP port that came to nothing, by why."""
     page = Page()
     _answers(page, meter)
     _node(page, jobs, me)
+    page.add(
+        "counter",
+        "opengateway_http_turned_away_total",
+        "Connections to the HTTP port that came to nothing: slow, malformed, or too many.",
+        _counted("reason", turned_away or {}),
+    )
     _credit(page, credit)
     _wire(page, wire, me)
     _actors(page, list(actors))

@@ -171,7 +171,8 @@ class HttpServer:
                 raise
             return said(self._named(error, request))
         except web.RequestPayloadError as error:  # no chunks, or not compressed as it says
-            return said(BadRequest(f"the body cannot be read: {error}"))
+            why = " ".join(str(error).split())[-200:]
+            return said(BadRequest(f"the body cannot be read: {why}"))
         except OpenGatewayError as error:
             return said(error)
         except (ConnectionError, TimeoutError) as error:

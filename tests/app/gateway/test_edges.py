@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import re
 import runpy
 import socket
 import subprocess
@@ -178,7 +179,7 @@ def raw(node: Node, *requests: bytes) -> list[tuple[int, Mapping[str, str], byte
             for request in requests:
                 answer = http.client.HTTPResponse(
                     _Shared(reader),  # type: ignore[arg-type]
-                    method=request.partition(b" ")[0].decode(),
+                    method=request.partition(b" ")[0].decode(errors="replace"),
                 )
                 answer.begin()
                 found.append((answer.status, dict(answer.headers), answer.read()))
@@ -223,6 +224,7 @@ def test_a_body_that_is_not_compressed_as_it_says_is_a_bad_request(pocket: Pair)
     [(status, _, body)] = raw(pocket.asking, post(BODY, "Content-Encoding: gzip"))
     assert status == 400
     assert "cannot be read" in json.loads(body)["error"]["message"]
+    assert "Traceback" not in pocket.asking.log_tail()
 
 
 def test_a_small_body_that_unpacks_to_a_huge_one_is_refused_by_its_size(pocket: Pair) -> None:
@@ -292,6 +294,37 @@ def test_another_method_is_told_which_are_there(
     assert (got, headers.get("Allow")) == (status, allow)
     if method != "HEAD":
         assert f"{path} wants" in json.loads(body)["error"]["hint"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "said_"),
+    [
+        (b"POST /v1/models HTTP/1.1\r\nContent-Length: 0\r\n\r\n", 400, "Host"),
+        (post(BODY, "Transfer-Encoding: chunked"), 400, "Transfer-Encoding"),
+        (post(b"", "Transfer-Encoding: chunked", sized=False) + b"zz\r\n", 400, "chunk"),
+        (post(BODY, "Content-Encoding: br"), 415, "gzip or deflate"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"x" * 99, 400, "http.certificate"),
+        (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"y" * 20_000 + b"\r\n\r\n", 400, "8190"),
+    ],
+    ids=["no host", "two lengths", "no chunk", "brotli", "TLS", "long header"],
+)
+def test_what_is_no_request_is_answered_in_the_shape_of_all_errors_and_not_logged(
+    pocket: Pair, request_: bytes, status: int, said_: str
+) -> None:
+    def counted() -> int:
+        found = re.search(
+            r'turned_away_total\{reason="malformed"\} (\d+)', pocket.asking.request("GET", "/metrics")[1]
+        )
+        return int(found[1]) if found else 0
+
+    before = counted()
+    [(got, _, body)] = raw(pocket.asking, request_)
+    assert got == status
+    error = json.loads(body)["error"]
+    assert said_ in error["message"]
+    assert error["type"] in ("invalid_request_error", "opengateway_error")
+    assert counted() == before + 1
+    assert "Traceback" not in pocket.asking.log_tail()
 
 
 @pytest.mark.parametrize("body", [b"\xef\xbb\xbf" + BODY, BODY.decode().encode("utf-16"), b'{"n":NaN}'])

@@ -44,6 +44,7 @@ def everything() -> str:
         me={"by_ring": {"lan": 1}, "by_path": {"direct": 1}, "refused": {"stale": 1}, "places": {"total": 1}},
         credit=credit,
         actors=describe(Address("scheduler", Actor)),
+        turned_away={"malformed": 1},
     )
 
 
