@@ -36,7 +36,7 @@ MESSAGE_SCHEMA: Final[Json] = {
                 "type function",
                 id=_TEXT,
                 type={"const": "function"},
-                function=_object("name", name=_TEXT, arguments=_TEXT),
+                function=_object("name arguments", name=_TEXT, arguments=_TEXT),
             ),
         },
     },
@@ -145,9 +145,10 @@ def _check_calls(calls: Any, where: str) -> None:
         if (
             not isinstance(function, dict)
             or not isinstance(function.get("name"), str)
-            or not isinstance(function.get("arguments", ""), str)
+            or not isinstance(function.get("arguments"), str)
         ):
-            raise BadRequest(f"{where} must be a list of calls, each with a function's name", param=where)
+            why = f"{where} must be a list of calls, each with a function's name and its arguments as text"
+            raise BadRequest(why, param=where)
 
 
 def check_tools(tools: list[Any]) -> None:

@@ -93,6 +93,11 @@ def test_a_bad_field_is_refused_by_name(kind: Kind, field: str, value: Any) -> N
         ({"role": ["user"], "content": "x"}, "messages[1]"),
         ({"role": "user", "content": 7}, "messages[1].content"),
         ({"role": "user", "content": ["x"]}, "messages[1].content"),
+        # llama.cpp failed at it: its arguments are missing.
+        (
+            {"role": "assistant", "tool_calls": [{"type": "function", "function": {"name": "f"}}]},
+            "messages[1].tool_calls",
+        ),
     ],
 )
 def test_a_bad_message_is_refused_by_its_place(message: Any, said: str) -> None:
