@@ -63,7 +63,8 @@ def _said(status: int, message: str) -> OpenGatewayError:
         return UnknownEncoding(
             "the body's Content-Encoding is not known here", hint="send it plain, or with gzip or deflate"
         )
-    hint = "the address begins with http://, or set http.certificate" if "HTTPS traffic" in words else ""
+    sealed = "HTTPS traffic" in words or "Invalid method" in words  # the older words
+    hint = "the address begins with http://, or set http.certificate" if sealed else ""
     kind = type("Garbled", (BadRequest,), {"status": status, "code": "invalid_request"})
     shown: OpenGatewayError = kind(f"this is no HTTP request that can be read: {words}", hint=hint)
     return shown
