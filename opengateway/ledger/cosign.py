@@ -204,7 +204,8 @@ class Cosigning:
     def behind(self, witness: NodeId, size: int) -> AddCheckpoint | None:
         """The witness cosigned another size last: asked again from there, once."""
         last = self._by.get(witness)
-        if size > self._checkpoints.size or (last and last.size == size):
+        known = last and last.size == size
+        if size > self._checkpoints.size or known or self._journal.vault.damage:
             return None
         self._put(witness, Cosignature(size, 0, ""))
         return self.request(witness)
@@ -212,7 +213,7 @@ class Cosigning:
     def keep(self, witness: NodeId, line: str) -> bool:
         """A cosignature under our newest checkpoint; false if it is none."""
         found = self._signed(witness, line)
-        if found is None:
+        if found is None or self._journal.vault.damage:
             return False
         self._put(witness, Cosignature(found.size, found.cosigned[0][1], line))
         self._keep_best()

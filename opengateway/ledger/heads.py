@@ -170,7 +170,7 @@ class Heads:
             raise LedgerRefused(f"{short(note.author)} announces {error}", reason="fraud") from error
         except ProofWrong as error:
             raise LedgerRefused(f"a head whose proof is {error}", reason="head") from error
-        if news and NodeId(note.author) in self._journal.debts:
+        if news and NodeId(note.author) in self._journal.debts and not self._journal.vault.damage:
             self._journal.vault.store.put_document(HEAD, note.author, write_tree(note).encode())
         return news
 

@@ -18,7 +18,7 @@ from opengateway.ledger.checkpoint import write_note
 from opengateway.ledger.cosign import write_request
 from opengateway.wire import cbor
 from opengateway.wire.codec import decode_message, encode_message
-from opengateway.wire.witness_messages import AddCheckpoint, Entries, GetEntries, WitnessMessage
+from opengateway.wire.witness_messages import AddCheckpoint, Entries, GetEntries, NotCosigned, WitnessMessage
 
 SIDES = ("", "-wal", ".mark", ".readonly")
 
@@ -374,6 +374,28 @@ def test_a_second_history_shows_where_the_first_was_seen_and_a_larger_tree_was_h
     meet(ann, bob)
     assert "two histories" in ann.book.damage
     assert not signs(ann, cid)
+
+
+def test_who_stands_still_hears_of_others_and_does_not_fall_over_it(lab: World, tmp_path: Path) -> None:
+    """What it would write for that must not fail a commit: its next life forgets what peers have shown."""
+    ann, bob, cid = lab.node("ann"), lab.node("bob"), lab.node("cid")
+    ann.ask(cid)
+    ann.book.checkpoints.make(now=True)
+    ann.book.commit()
+    old = image(ann, tmp_path / "old")
+    for _ in range(3):
+        ann.ask(bob)
+    restore(ann, old)
+    meet(ann, bob)
+    assert ann.book.damage, "cid has still to be asked"
+    cid.clock.pass_ms(60_000)
+    [(_, head)] = cid.book.witnessing.announce([ann.id])
+    cid.book.commit()
+    assert ann.book.witnessing.heard([(cid.id, head)]).news
+    ann.book.witnessing.hear(cid.id, NotCosigned(409, 1, "elsewhere"))
+    assert ann.book.commit() == [], "nothing is written"
+    meet(ann, cid)
+    assert is_whole(ann, bob, cid)
 
 
 def _signature(note: str) -> bytes:
