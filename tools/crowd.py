@@ -31,6 +31,7 @@ from opengateway.wire.hub import Wire
 from tools.local_node import merged, private_network
 
 PATIENCE_S = 10.0
+BREATH_S = 30.0
 AT_EASE_S = 0.1
 """Within which a loop with little to do takes up something new."""
 
@@ -77,7 +78,7 @@ class Crowd:
     def breathe(self) -> None:
         """Wait until those who are here have time again: 200 that start at once on one interpreter would not
         answer each other within the seconds after which a peer counts as dead."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + BREATH_S
         while self.nodes and time.monotonic() < deadline:
             began = time.monotonic()
             with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
