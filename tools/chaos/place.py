@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -194,10 +195,9 @@ def build(folder: Path) -> Place:
 def with_own_mounts(arguments: Iterable[str]) -> None:
     """Begins this program anew in a mount namespace of its own; returns only where that is not to be had."""
     command = ["unshare", "--mount"]
-    if (
-        MOUNTS in os.environ
-        or subprocess.run([*command, "true"], capture_output=True, check=False).returncode
-    ):
+    if MOUNTS in os.environ or not shutil.which(command[0]):
+        return
+    if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
         return
     os.environ[MOUNTS] = "1"
     os.execvp(command[0], [*command, sys.executable, "-m", "tools.chaos", *arguments])
