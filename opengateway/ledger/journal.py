@@ -276,13 +276,14 @@ class Journal:
             self.require_consistent(found, known)
 
     def _require_not_omitted(self, found: Signed) -> None:
-        """That an entry signed after a SETTLE does not say that less was ever consumed. One that was signed
-        before it may come late."""
+        """That no entry signed after a SETTLE says that less was consumed. Earlier ones may come late."""
         author = found.entry.author
         for row in islice(self.vault.store.rows_with(author, 0), OMITTED):
             half = self.stored_half(row)
             if half is None or half.entry.kind != SETTLE or half.entry.seq > found.entry.seq:
                 continue
+            if half.entry.seq == found.entry.seq:
+                self.require_consistent(found, half)  # a fork, and no repudiation
             if half.entry.consumed > found.entry.consumed:
                 pieces = (half.body, half.signature), (found.body, found.signature)
                 self.convict(author, REPUDIATION, proof_of(REPUDIATION, *pieces))

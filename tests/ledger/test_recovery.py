@@ -12,7 +12,7 @@ import pytest
 from ledger_gone import quarter_of_an_hour, served
 from ledger_world import NET, Node, World, world
 
-from opengateway.errors import LedgerReadOnly
+from opengateway.errors import LedgerReadOnly, LedgerRefused
 from opengateway.ledger.audit import Limits, verify
 from opengateway.ledger.checkpoint import write_note
 from opengateway.ledger.cosign import write_request
@@ -374,6 +374,25 @@ def test_a_second_history_shows_where_the_first_was_seen_and_a_larger_tree_was_h
     meet(ann, bob)
     assert "two histories" in ann.book.damage
     assert not signs(ann, cid)
+
+
+def test_another_entry_in_the_place_of_a_settle_is_a_fork_that_convinces_everybody(
+    lab: World, tmp_path: Path
+) -> None:
+    """It says that less was consumed, too, but that proves something only where it was signed afterwards."""
+    ann, bob, cid = lab.node("ann"), lab.node("bob"), lab.node("cid")
+    rid, opening = ann.open(bob)
+    bob.admit(opening, ann)
+    old = image(ann, tmp_path / "old")
+    ann.pay(bob, ann.settle(rid))
+    restore(ann, old)
+    _, again = ann.open(bob)
+    with pytest.raises(LedgerRefused, match="two entries"):
+        bob.admit(again, ann)
+    bob.book.commit()
+    [(key, kind, proof)] = bob.book.faults()
+    assert (key, kind) == (ann.id, "F1-fork")
+    assert cid.book.proofs.take(proof) == ann.id
 
 
 def test_who_stands_still_hears_of_others_and_does_not_fall_over_it(lab: World, tmp_path: Path) -> None:
