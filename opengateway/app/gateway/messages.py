@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import orjson
+
 from opengateway.app.gateway.forms import Form, Json
 from opengateway.errors import BadRequest, Unsupported
 
@@ -105,7 +107,7 @@ def check_messages(messages: list[Any]) -> list[Any]:
         elif not isinstance(content, str) and not (content is None and role == "assistant"):
             raise BadRequest(f"{where}.content must be text or a list of parts", param=f"{where}.content")
         if message.get("tool_calls") is not None:
-            _check_calls(message["tool_calls"], f"{where}.tool_calls")
+            changed = _check_calls(message["tool_calls"], f"{where}.tool_calls") or changed
         if message.get("audio") or message.get("function_call"):
             field = "audio" if message.get("audio") else "function_call"
             raise Unsupported(f"{where}.{field} cannot be honoured by any engine", param=f"{where}.{field}")
@@ -116,6 +118,13 @@ def _plain(message: dict[str, Any]) -> dict[str, Any]:
     """Without nulls, which llama.cpp takes for values, and with the old one of two names for a role, which is
     the one that chat templates know."""
     kept = {name: value for name, value in message.items() if value is not None or name == "content"}
+    if calls := kept.get("tool_calls"):
+        kept["tool_calls"] = [
+            call
+            if call["function"]["arguments"]
+            else {**call, "function": {**call["function"], "arguments": "{}"}}
+            for call in calls
+        ]
     return {**kept, "role": "system"} if message["role"] == "developer" else kept
 
 
@@ -139,7 +148,10 @@ def _check_part(part: Any, where: str) -> None:
         raise BadRequest(f"{where} has a part of an unknown type: {kind[:40]}", param=where)
 
 
-def _check_calls(calls: Any, where: str) -> None:
+def _check_calls(calls: Any, where: str) -> bool:
+    """Whether a call has empty arguments, as some engines write those of a function that takes none. Others
+    that are no JSON make llama.cpp fail, and chat templates that read them."""
+    empty = False
     for call in calls if isinstance(calls, list) else [None]:
         function = call.get("function") if isinstance(call, dict) else None
         if (
@@ -149,6 +161,14 @@ def _check_calls(calls: Any, where: str) -> None:
         ):
             why = f"{where} must be a list of calls, each with a function's name and its arguments as text"
             raise BadRequest(why, param=where)
+        empty = empty or not function["arguments"]
+        try:
+            orjson.loads(function["arguments"] or "{}")
+        except orjson.JSONDecodeError as error:
+            raise BadRequest(
+                f"{where}: the arguments of a call are not JSON: {error}", param=where
+            ) from error
+    return empty
 
 
 def check_tools(tools: list[Any]) -> None:

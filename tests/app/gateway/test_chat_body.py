@@ -98,6 +98,13 @@ def test_a_bad_field_is_refused_by_name(kind: Kind, field: str, value: Any) -> N
             {"role": "assistant", "tool_calls": [{"type": "function", "function": {"name": "f"}}]},
             "messages[1].tool_calls",
         ),
+        (
+            {
+                "role": "assistant",
+                "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": "{x"}}],
+            },
+            "messages[1].tool_calls",
+        ),
     ],
 )
 def test_a_bad_message_is_refused_by_its_place(message: Any, said: str) -> None:
@@ -161,6 +168,14 @@ def test_what_is_missing_or_null_has_its_default(nothing: dict[str, Any]) -> Non
 @pytest.mark.parametrize("field", ["temperature", "stop", "seed", "max_tokens", "n"])
 def test_null_is_the_same_as_leaving_it_out(field: str) -> None:
     assert read_body(orjson.dumps({**GOOD["chat"], field: None}), "chat")
+
+
+def test_empty_arguments_of_a_call_are_those_of_a_function_that_takes_none() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
+    given = {"messages": [*MESSAGES, {"role": "assistant", "content": None, "tool_calls": [call]}]}
+    message = read_body(orjson.dumps(given), "chat").request.body["messages"][1]
+    assert message["tool_calls"] == [{**call, "function": {"name": "f", "arguments": "{}"}}]
+    assert message["content"] is None
 
 
 def test_messages_may_carry_parts_tool_calls_and_no_content() -> None:
