@@ -140,7 +140,7 @@ def test_answers_of_another_batch_are_not_added_to(pocket_pair: Pair, tmp_path: 
 
 
 def test_a_terminal_shows_a_bar_with_rate_and_time_left(paced_pair: Pair, tmp_path: Path) -> None:
-    source, target = requests(tmp_path / "in", 60, tokens=4), tmp_path / "out"
+    source, target = requests(tmp_path / "in", 1000, tokens=4), tmp_path / "out"
     terminal, inside = pty.openpty()
     command = cli_lab.command("batch", str(source), str(target), home=paced_pair.asking.home)
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
@@ -148,7 +148,7 @@ def test_a_terminal_shows_a_bar_with_rate_and_time_left(paced_pair: Pair, tmp_pa
     os.close(inside)
     seen, deadline = b"", time.monotonic() + 30
     try:
-        while b"60 of 60 answered" not in seen:
+        while b"1000 of 1000 answered" not in seen:
             assert time.monotonic() < deadline, seen
             if select.select([terminal], [], [], 0.5)[0]:
                 seen += os.read(terminal, 65536)
@@ -159,7 +159,7 @@ def test_a_terminal_shows_a_bar_with_rate_and_time_left(paced_pair: Pair, tmp_pa
         os.close(terminal)
     assert b"/s" in seen
     assert b"left" in seen
-    assert b"/60" in seen
+    assert b"/1000" in seen
 
 
 @pytest.mark.parametrize("target", ["in", "missing/out"])
