@@ -28,7 +28,7 @@ from actors.messages import (
 from actors.recount import Count, FindEngine, Recount
 from actors.tabs import Tabs
 from actors.together import Together
-from opengateway.engines.asking import Asker, is_due
+from opengateway.engines.asking import Asker
 from opengateway.engines.tab import Tab
 from opengateway.engines.ticket import Ticket
 from opengateway.errors import OpenGatewayError, TabClosed, VoucherMissing
@@ -148,8 +148,8 @@ class Paying:
             paid = self.recount.payable(order.peer, prompt, counted)
             order.job.stream.charge(order.rid, _amount(order, paid, completion))
             self.tabs.ended(tab, order.need, paid, completion, ticket.digest() if completion or paid else b"")
-            if not tab.settled and tab.account.instalment and is_due(tab.account, now := time.monotonic()):
-                tab.account.vouched, tab.account.vouched_at = tab.account.tokens, now
+            account = tab.account
+            if not tab.settled and account.instalment and account.falls_due(time.monotonic()):
                 self._vouch_on(tab)
 
         self.recount.when_known(counted, known)

@@ -170,9 +170,6 @@ class Tabs:
         for tab in tabs:
             self._settle(tab)
 
-    def describe(self) -> dict[str, int]:
-        return {**self.counters, "open": len(self._all)}
-
     def _close(self, tab: Tab) -> None:
         tab.closed = True
         kind = self._all.get(tab)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from opengateway.wire.messages import INSTALMENT_S
+
 
 @dataclass(eq=False, slots=True)
 class Account:
@@ -20,3 +22,12 @@ class Account:
     """Tokens between two vouchers; 0: none are wanted."""
     vouched_at: float = 0.0
     """Monotonic seconds."""
+
+    def falls_due(self, now: float) -> bool:
+        """Enough has come since the last voucher, or it was a while ago. Then the next one is to be made,
+        over all that there is by now."""
+        more = self.tokens - self.vouched
+        due = more >= self.instalment or (more > 0 and now - self.vouched_at >= INSTALMENT_S)
+        if due:
+            self.vouched, self.vouched_at = self.tokens, now
+        return due

@@ -15,7 +15,6 @@ from typing import Any
 
 import orjson
 
-from opengateway.engines.account import Account
 from opengateway.engines.prompt_size import least_prompt
 from opengateway.engines.protocol import GenerateRequest
 from opengateway.engines.refusal import open_refusal
@@ -28,7 +27,6 @@ from opengateway.wire.continue_messages import Continue, Continued
 from opengateway.wire.limits import FRAME_LIMIT
 from opengateway.wire.messages import (
     INSTALMENT,
-    INSTALMENT_S,
     STREAM_WINDOW,
     Accepted,
     Ask,
@@ -203,9 +201,7 @@ class Asker:
 
     def _instalment(self, ticket: Ticket) -> None:
         """Vouch for what has come, once it is enough or a while ago."""
-        account, now = ticket.account, time.monotonic()
-        if is_due(account, now):
-            account.vouched, account.vouched_at = account.tokens, now
+        if ticket.account.falls_due(time.monotonic()):
             assert ticket.vouch is not None
             ticket.vouch(ticket)
 
@@ -245,12 +241,6 @@ class Asker:
     def _violation(self, peer: NodeId, what: str) -> None:
         self.counters["protocol_errors"] += 1
         self.hang_up(peer, f"protocol error: {what}")
-
-
-def is_due(account: Account, now: float) -> bool:
-    """Enough has come since the last voucher, or it was a while ago."""
-    more = account.tokens - account.vouched
-    return more >= account.instalment or (more > 0 and now - account.vouched_at >= INSTALMENT_S)
 
 
 def _ask(

@@ -19,8 +19,8 @@ from opengateway.units import NodeId
 MOST_PROMPT: Final = 16 * 1024
 """Prompt tokens, and so bytes, up to which a request is short."""
 MOST_ANSWER: Final = 32
-"""Completion tokens up to which a request is short. With longer ones, which stream, all on a tab would stand
-still together for its next voucher: with 100 tokens each, 16 streams took a fifth longer."""
+"""Completion tokens up to which a request is short. Longer ones stream, and all on a tab would stand still
+together for its next voucher: 16 streams of 100 tokens had the first after 266 ms at p99 instead of 59."""
 MARK: Final = b"\x01"
 """Before an OPEN that further requests will name. CBOR of an OPEN never begins with it."""
 LEAF, ID = 32, 8

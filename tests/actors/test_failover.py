@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from scheduler_bench import MODEL, OTHER, PATIENCE, PEER, Bench
 
-from actors import failover, placing
+from actors import failover
 from actors.messages import Dispatch, Job, OpenHold, PeersChanged, Submit
 from opengateway.engines.protocol import GenerateRequest
 from opengateway.engines.stream import Chunk, Finished, Stream
@@ -21,15 +20,6 @@ THIRD = NodeId(b"\x09" * 32)
 ABLE = replace(MODEL, price=FREE, digest="d", abilities=("chat", "completion", "continue", "tools"))
 UNABLE = replace(ABLE, abilities=("chat", "completion", "tools"))
 GREEDY = {"messages": [{"role": "user", "content": "x"}], "temperature": 0, "max_tokens": 9}
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr(placing, "SETTLING", 0.0)
-    made = Bench()
-    made.start()
-    yield made
-    made.stop()
 
 
 def offer(bench: Bench, **models: ServedModel) -> None:

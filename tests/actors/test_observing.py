@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 from scheduler_bench import PATIENCE, PEER, Bench
 
-from actors import placing
 from actors.messages import Job, JobEnded, Submit
 from actors.scheduler import Scheduler
 from opengateway.engines.protocol import GenerateRequest
 from opengateway.engines.stream import Finished, Stream
 
 TOKENS = 20
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr(placing, "SETTLING", 0.0)
-    made = Bench()
-    made.start()
-    yield made
-    made.stop()
 
 
 def answer(bench: Bench, *, streamed: bool, cost: int) -> dict[str, float]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from scheduler_bench import DONE, PATIENCE, PEER, Bench
 
 from actors import parts as several
-from actors import placing
 from actors.messages import DescribeTrace, Dispatch, Job
 from actors.parts import PartPiece, submit
 from opengateway.engines.protocol import GenerateRequest, Kind
@@ -21,15 +20,6 @@ from opengateway.routing.views import ServedModel
 from opengateway.units import NodeId
 
 PEERS = tuple(NodeId(bytes([n]) * 32) for n in range(20, 24))
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr(placing, "SETTLING", 0.0)
-    made = Bench()
-    made.start()
-    yield made
-    made.stop()
 
 
 def ask(bench: Bench, kind: Kind = "completion", n: int = 1, *, stream: bool = False, **body: Any) -> Job:

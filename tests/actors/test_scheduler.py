@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Iterator
 
 import pytest
 from scheduler_bench import ADMISSION, ASKER, OTHER, PATIENCE, PEER, PLACE, Bench
@@ -34,15 +33,6 @@ from opengateway.errors import (
 )
 from opengateway.routing.queue import room
 from opengateway.routing.views import PeerView, Price, ServedModel
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr(placing, "SETTLING", 0.0)
-    made = Bench()
-    made.start()
-    yield made
-    made.stop()
 
 
 def test_no_more_jobs_run_than_there_are_slots_and_each_in_its_turn(bench: Bench) -> None:

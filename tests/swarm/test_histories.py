@@ -53,7 +53,6 @@ def run(folder: Path, seed: int, steps: int) -> None:
             history.step()
         history.end()
         check(history, folder)
-        print("tabs:", [member.lines.tabs.describe() for member in history.members])
 
 
 def seed_of_this_run() -> int:

@@ -28,7 +28,7 @@ def ask_until_on_tabs(here: Swarm, ann: Member, bob: Member, wanted: int) -> lis
     asked: list[Asked] = []
     deadline = time.monotonic() + LIMIT_S
     while ann.lines.tabs.counters["requests"] < wanted:
-        assert time.monotonic() < deadline, ann.lines.tabs.describe()
+        assert time.monotonic() < deadline, ann.lines.tabs.counters
         these = [ann.begin(bob, TOKENS) for _ in range(8)]
         here.until(lambda these=these: all(one.over for one in these), "these are answered")
         asked += these

@@ -55,7 +55,10 @@ def batch(
     try:
         file = source.open("rb")
     except OSError as error:
-        raise BadRequest(f"cannot read {source}: {(error.strerror or str(error)).lower()}") from error
+        raise BadRequest(
+            f"cannot read {source}: {(error.strerror or str(error)).lower()}",
+            hint="name a file with one request in each line, as OpenAI's batches have them (docs/CLI.md)",
+        ) from error
     with file:
         lines = read_lines(file)
         if retry_failed:
