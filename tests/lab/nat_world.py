@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,17 @@ class World:
     def start(self) -> None:
         for starting in [node.start() for node in self.nodes]:
             assert starting.wait(COMMAND_LIMIT_S) == 0
+
+
+@contextlib.contextmanager
+def shown(world: World) -> Iterator[World]:
+    """At the end, what each of its nodes has to say: pytest shows it where a test fails."""
+    try:
+        yield world
+    finally:
+        with contextlib.suppress(Exception):
+            for node in world.nodes:
+                print(node.type_anyway("status", "--json"), node.tell())
 
 
 def reach(node: Node) -> dict[str, str]:

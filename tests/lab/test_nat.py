@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import select
@@ -17,7 +16,7 @@ import pytest
 from lab.hosts import Lab
 from lab.inside import ask
 from lab.internet import ASIA, EUROPE, Internet, Site, tun_unavailable
-from lab.nat_world import PORT, World, path, peers, reach
+from lab.nat_world import PORT, World, path, peers, reach, shown
 from lab.whole_node import until
 
 pytestmark = [
@@ -29,13 +28,8 @@ pytestmark = [
 
 @pytest.fixture
 def world(lab: Lab, tmp_path: Path) -> Iterator[World]:
-    built = World(lab, tmp_path)
-    try:
+    with shown(World(lab, tmp_path)) as built:
         yield built
-    finally:
-        with contextlib.suppress(Exception):
-            for node in built.nodes:
-                print(node.type_anyway("status", "--json"), node.tell())
 
 
 class Router:

@@ -3,7 +3,6 @@ is told that nobody goes on."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -17,7 +16,7 @@ import pytest
 from lab.hosts import Host, Lab
 from lab.inside import ask, listen
 from lab.internet import ASIA, EUROPE, tun_unavailable
-from lab.nat_world import World, path, reach
+from lab.nat_world import World, path, reach, shown
 from lab.whole_node import Node, until
 from paced_engines import command
 
@@ -56,13 +55,8 @@ class Heard:
 
 @pytest.fixture
 def world(lab: Lab, tmp_path: Path) -> Iterator[World]:
-    built = World(lab, tmp_path)
-    try:
+    with shown(World(lab, tmp_path)) as built:
         yield built
-    finally:
-        with contextlib.suppress(Exception):
-            for node in built.nodes:
-                print(node.type_anyway("status", "--json"), node.tell())
 
 
 def engine(host: Host) -> dict[str, object]:
